@@ -1,0 +1,49 @@
+"""What happens to every call before and after its handler."""
+
+import grpc.aio
+
+from wanworker.runtime.interceptors._call import Call, CallInterceptor, Proceed
+from wanworker.runtime.interceptors.access import AccessInterceptor
+from wanworker.runtime.interceptors.auth import (
+    Authenticator,
+    AuthInterceptor,
+    Principal,
+    current_principal,
+)
+from wanworker.runtime.interceptors.errors import ErrorInterceptor
+from wanworker.runtime.interceptors.gate import GateInterceptor
+from wanworker.runtime.interceptors.running import RunningInterceptor
+from wanworker.runtime.interceptors.tracing import TracingInterceptor
+from wanworker.runtime.interceptors.validation import ValidationInterceptor
+
+__all__ = [
+    "AccessInterceptor",
+    "AuthInterceptor",
+    "Authenticator",
+    "Call",
+    "CallInterceptor",
+    "ErrorInterceptor",
+    "GateInterceptor",
+    "Principal",
+    "Proceed",
+    "RunningInterceptor",
+    "TracingInterceptor",
+    "ValidationInterceptor",
+    "current_principal",
+    "default_interceptors",
+]
+
+
+def default_interceptors(authenticator: Authenticator | None = None) -> list[grpc.aio.ServerInterceptor]:
+    """Returns the interceptors of a service, outermost first.
+
+    Args:
+        authenticator: Who decides who may call; everybody may when None.
+    """
+    return [
+        TracingInterceptor(),
+        AccessInterceptor(),
+        ErrorInterceptor(),
+        *([] if authenticator is None else [AuthInterceptor(authenticator)]),
+        ValidationInterceptor(),
+    ]
