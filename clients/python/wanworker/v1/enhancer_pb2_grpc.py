@@ -30,7 +30,8 @@ class EnhancerServiceStub(object):
 
     Failures common to all calls carry `google.rpc.ErrorInfo` with domain "wanworker". Reasons of this service:
     PROMPT_TOO_LONG (INVALID_ARGUMENT), MODEL_NOT_FOUND and MODEL_BROKEN (FAILED_PRECONDITION, with the path tried),
-    QUEUE_FULL (RESOURCE_EXHAUSTED, with RetryInfo), DRAINING (UNAVAILABLE, with RetryInfo).
+    EMPTY_ANSWER and MODEL_FAILED (INTERNAL), QUEUE_FULL (RESOURCE_EXHAUSTED, with RetryInfo), DRAINING (UNAVAILABLE, with
+    RetryInfo).
     """
 
     def __init__(self, channel):
@@ -61,7 +62,8 @@ class EnhancerServiceServicer(object):
 
     Failures common to all calls carry `google.rpc.ErrorInfo` with domain "wanworker". Reasons of this service:
     PROMPT_TOO_LONG (INVALID_ARGUMENT), MODEL_NOT_FOUND and MODEL_BROKEN (FAILED_PRECONDITION, with the path tried),
-    QUEUE_FULL (RESOURCE_EXHAUSTED, with RetryInfo), DRAINING (UNAVAILABLE, with RetryInfo).
+    EMPTY_ANSWER and MODEL_FAILED (INTERNAL), QUEUE_FULL (RESOURCE_EXHAUSTED, with RetryInfo), DRAINING (UNAVAILABLE, with
+    RetryInfo).
     """
 
     def Enhance(self, request, context):
@@ -119,7 +121,8 @@ class EnhancerService(object):
 
     Failures common to all calls carry `google.rpc.ErrorInfo` with domain "wanworker". Reasons of this service:
     PROMPT_TOO_LONG (INVALID_ARGUMENT), MODEL_NOT_FOUND and MODEL_BROKEN (FAILED_PRECONDITION, with the path tried),
-    QUEUE_FULL (RESOURCE_EXHAUSTED, with RetryInfo), DRAINING (UNAVAILABLE, with RetryInfo).
+    EMPTY_ANSWER and MODEL_FAILED (INTERNAL), QUEUE_FULL (RESOURCE_EXHAUSTED, with RetryInfo), DRAINING (UNAVAILABLE, with
+    RetryInfo).
     """
 
     @staticmethod

@@ -22,7 +22,8 @@ class EnhancerServiceStub:
 
     Failures common to all calls carry `google.rpc.ErrorInfo` with domain "wanworker". Reasons of this service:
     PROMPT_TOO_LONG (INVALID_ARGUMENT), MODEL_NOT_FOUND and MODEL_BROKEN (FAILED_PRECONDITION, with the path tried),
-    QUEUE_FULL (RESOURCE_EXHAUSTED, with RetryInfo), DRAINING (UNAVAILABLE, with RetryInfo).
+    EMPTY_ANSWER and MODEL_FAILED (INTERNAL), QUEUE_FULL (RESOURCE_EXHAUSTED, with RetryInfo), DRAINING (UNAVAILABLE, with
+    RetryInfo).
     """
 
     def __init__(self, channel: typing.Union[grpc.Channel, grpc.aio.Channel]) -> None: ...
@@ -53,7 +54,8 @@ class EnhancerServiceAsyncStub:
 
     Failures common to all calls carry `google.rpc.ErrorInfo` with domain "wanworker". Reasons of this service:
     PROMPT_TOO_LONG (INVALID_ARGUMENT), MODEL_NOT_FOUND and MODEL_BROKEN (FAILED_PRECONDITION, with the path tried),
-    QUEUE_FULL (RESOURCE_EXHAUSTED, with RetryInfo), DRAINING (UNAVAILABLE, with RetryInfo).
+    EMPTY_ANSWER and MODEL_FAILED (INTERNAL), QUEUE_FULL (RESOURCE_EXHAUSTED, with RetryInfo), DRAINING (UNAVAILABLE, with
+    RetryInfo).
     """
 
     Enhance: grpc.aio.UnaryStreamMultiCallable[
@@ -83,7 +85,8 @@ class EnhancerServiceServicer(metaclass=abc.ABCMeta):
 
     Failures common to all calls carry `google.rpc.ErrorInfo` with domain "wanworker". Reasons of this service:
     PROMPT_TOO_LONG (INVALID_ARGUMENT), MODEL_NOT_FOUND and MODEL_BROKEN (FAILED_PRECONDITION, with the path tried),
-    QUEUE_FULL (RESOURCE_EXHAUSTED, with RetryInfo), DRAINING (UNAVAILABLE, with RetryInfo).
+    EMPTY_ANSWER and MODEL_FAILED (INTERNAL), QUEUE_FULL (RESOURCE_EXHAUSTED, with RetryInfo), DRAINING (UNAVAILABLE, with
+    RetryInfo).
     """
 
     @abc.abstractmethod
