@@ -1,0 +1,1 @@
+"""The command line `wanworker`. Needs the extra: `pip install 'wanworker-client[cli]'`."""
