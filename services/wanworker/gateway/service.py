@@ -1,0 +1,93 @@
+"""Putting the gateway together."""
+
+from wanworker.gateway import telemetry
+from wanworker.gateway.artifacts import DirectoryArtifactStore
+from wanworker.gateway.book import JobBook
+from wanworker.gateway.catalogue import ModelCatalogue
+from wanworker.gateway.jobs import JobService
+from wanworker.gateway.peers import EnhancerPeer, GeneratorPeer
+from wanworker.gateway.rates import Rates
+from wanworker.gateway.references import ReferenceFetcher
+from wanworker.gateway.runner import DbosRunner
+from wanworker.gateway.servicer import GatewayServicer
+from wanworker.gateway.settings import GatewaySettings
+from wanworker.gateway.steps import JobSteps, Workshop
+from wanworker.gateway.store import SqlJobStore
+from wanworker.runtime.server import ServiceDefinition
+from wanworker.v1 import gateway_pb2_grpc
+
+NAME = "wanworker.v1.GatewayService"
+"""Full name of the service."""
+
+
+class Gateway:
+    """The parts and their life."""
+
+    def __init__(self, settings: GatewaySettings, fetcher: ReferenceFetcher | None = None) -> None:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        url = settings.resolved_database_url
+        self._store = SqlJobStore(url)
+        self._book = JobBook(self._store, settings.progress_save_seconds, telemetry.job_ended)
+        self._artifacts = DirectoryArtifactStore(settings.data_dir / "artifacts")
+        self._enhancer = EnhancerPeer(settings.enhancer_address)
+        self._generator = GeneratorPeer(settings.generator_address)
+        models = ModelCatalogue(self._generator, settings.peer_timeout_seconds)
+        rates = Rates()
+        shop = Workshop(
+            settings=settings,
+            book=self._book,
+            artifacts=self._artifacts,
+            enhancer=self._enhancer,
+            generator=self._generator,
+            models=models,
+            fetcher=fetcher or ReferenceFetcher(settings.reference_max_bytes, settings.reference_timeout_seconds),
+            rates=rates,
+        )
+        lock = settings.data_dir / "active.lock"
+        self._runner = DbosRunner(url, lock, settings.max_concurrent_jobs, self._book, JobSteps(shop))
+        self.jobs = JobService(
+            settings,
+            self._book,
+            self._runner,
+            self._artifacts,
+            models,
+            self._enhancer,
+            self._generator,
+            rates,
+        )
+        """The gateway's calls."""
+
+    async def warm_up(self) -> None:
+        """Take the lock, the jobs that have not ended, and begin to work. UnavailableError while another
+        does."""
+        self._runner.acquire()
+        self._artifacts.open()
+        await self._store.open()
+        await self._runner.start(await self._book.open())
+
+    async def drain(self) -> None:
+        """Refuse new jobs, hand back the running ones, and send every watcher away to come back."""
+        refusal = self.jobs.refuse()
+        await self._runner.drain()
+        await self._book.close(refusal)
+
+    async def close(self) -> None:
+        """Release everything."""
+        await self._runner.close()
+        await self._store.close()
+        await self._enhancer.close()
+        await self._generator.close()
+
+
+def build_service(settings: GatewaySettings, fetcher: ReferenceFetcher | None = None) -> ServiceDefinition:
+    """The gateway as a service. Needs a running event loop."""
+    gateway = Gateway(settings, fetcher)
+    return ServiceDefinition(
+        name=NAME,
+        add_to_server=lambda server: gateway_pb2_grpc.add_GatewayServiceServicer_to_server(
+            GatewayServicer(gateway.jobs), server
+        ),
+        warm_up=gateway.warm_up,
+        drain=gateway.drain,
+        close=gateway.close,
+    )

@@ -1,0 +1,57 @@
+"""Settings of the gateway."""
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from wanworker.runtime.settings import ServiceSettings
+
+
+class GatewaySettings(ServiceSettings):
+    """Settings of the gateway; values come from the environment, prefix `WANWORKER_GATEWAY_`."""
+
+    model_config = SettingsConfigDict(env_prefix="WANWORKER_GATEWAY_", frozen=True, extra="ignore")
+
+    port: int = Field(50051, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
+    enhancer_address: str = Field("127.0.0.1:50052", description="Where the enhancer listens, host:port.")
+    generator_address: str = Field("127.0.0.1:50053", description="Where the generator listens, host:port.")
+    data_dir: Path = Field(
+        Path("wanworker-data"),
+        description="Folder of the database, the artifacts and the lock; made if missing.",
+    )
+    database_url: str = Field(
+        "", description="SQLAlchemy URL of the job database; SQLite in the data folder when empty."
+    )
+    max_concurrent_jobs: int = Field(4, ge=1, le=64, description="Jobs that are worked on at once.")
+    queue_limit: int = Field(100, ge=0, description="Jobs that may wait before CreateJob answers QUEUE_FULL.")
+    enhance_timeout_seconds: float = Field(
+        60.0, gt=0, description="How long the enhancer may take before the original prompt is used."
+    )
+    peer_timeout_seconds: float = Field(
+        3.0, gt=0, description="How long a peer may take to answer GetStatus and Estimate."
+    )
+    generator_retries: int = Field(
+        12, ge=0, description="How often a job waits for a generator that is unavailable before it fails."
+    )
+    retry_initial_seconds: float = Field(0.5, gt=0, description="First wait; doubles from wait to wait.")
+    retry_max_seconds: float = Field(10.0, gt=0, description="Longest wait between two attempts.")
+    attempt_limit: int = Field(40, ge=1, description="Attempts of a job in all, restarts of the gateway included.")
+    preview_interval_steps: int = Field(3, ge=0, le=200, description="Denoising steps between previews; 0 for none.")
+    slow_job_seconds: float = Field(300.0, gt=0, description="A job that takes longer gets a SLOW_JOB warning.")
+    deadline_margin_seconds: float = Field(
+        0.5, ge=0, description="How much earlier than a job's own deadline the generator must be done."
+    )
+    reference_max_bytes: int = Field(
+        3 * 1024 * 1024, ge=1, le=3 * 1024 * 1024, description="Longest reference image that is fetched."
+    )
+    reference_max_pixels: int = Field(40_000_000, ge=1, description="Most pixels that a reference image may have.")
+    reference_timeout_seconds: float = Field(15.0, gt=0, description="How long fetching a reference image may take.")
+    progress_save_seconds: float = Field(
+        1.0, gt=0, description="Shortest time between two progress writes of a job to the database."
+    )
+
+    @property
+    def resolved_database_url(self) -> str:
+        """The database's URL, with the default filled in."""
+        return self.database_url or f"sqlite:///{(self.data_dir / 'dbos.sqlite').absolute()}"

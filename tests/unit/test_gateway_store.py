@@ -1,0 +1,143 @@
+"""The job table, on SQLite."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from wanworker.gateway.asked import JobSpec, JobType, ReferenceImage
+from wanworker.gateway.book import JobBook
+from wanworker.gateway.generation import FrameStatistics, GenerationSettings, Made, Stage, StageSeconds
+from wanworker.gateway.model import (
+    Adjustment,
+    Artifact,
+    Degradation,
+    Delivered,
+    Inner,
+    Job,
+    JobFailure,
+    JobState,
+    Progress,
+    Warning,
+    now,
+)
+from wanworker.gateway.store import SqlJobStore
+
+SETTINGS = GenerationSettings("demo", 256, 144, 33, 16, 15, 5.0)
+STATISTICS = FrameStatistics(0.5, 0.1, 0.01)
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[SqlJobStore]:
+    """An open store."""
+    opened = SqlJobStore(f"sqlite:///{tmp_path / 'jobs.sqlite'}")
+    await opened.open()
+    yield opened
+    await opened.close()
+
+
+def a_job(name: str, job_type: JobType = JobType.VIDEO_FAST, request_id: str = "") -> Job:
+    """A job that waits."""
+    spec = JobSpec("a cat", job_type=job_type, request_id=request_id)
+    return Job(name, spec, JobState.QUEUED, now(), Inner(seed=2**64 - 1), sequence=1)
+
+
+async def test_a_job_comes_back_as_it_was(store: SqlJobStore) -> None:
+    made = Made(SETTINGS, "r1", 256, 144, "video/mp4", 9, b"\xff" * 32, STATISTICS, (), 0, True, 1)
+    job = replace(
+        a_job("full"),
+        state=JobState.SUCCEEDED,
+        spec=JobSpec("ein Häuschen 🏠", width=256, height=144, duration=2.5, reference=ReferenceImage(url="https://a")),
+        inner=Inner(5, {"traceparent": "x"}, now(), True, (200, 100), True, "qwen", 1.5, True, made),
+        progress=Progress(Stage.STORING, 1.0, eta=0.0),
+        resolved=SETTINGS,
+        adjustments=(Adjustment("width", "1", "2", "why"),),
+        warnings=(Warning("W", "w"),),
+        degradations=(Degradation("rung", SETTINGS, replace(SETTINGS, fps=12), 1),),
+        enhanced_prompt="x",
+        delivered=Delivered(SETTINGS, "r1", 256, 144, 5, "x", True, "qwen", True, STATISTICS),
+        artifact=Artifact("video/mp4", 9, b"\x00\xff" * 16, "a.mp4"),
+        failure=JobFailure("INTERNAL", "R", "m", {"a": "b"}),
+        stages=(StageSeconds(Stage.QUEUED, 0.25),),
+        start_time=now(),
+        finish_time=now(),
+    )
+    assert await store.add(job, "f", b"image")
+    assert await store.get("full") == job
+    assert await store.image("full") == b"image"
+    assert await store.get("other") is None
+
+
+async def test_a_request_id_is_taken_once(store: SqlJobStore) -> None:
+    added = await asyncio.gather(
+        *(store.add(a_job(f"job-{number}", request_id="r"), f"f{number}", b"") for number in range(8))
+    )
+    assert sum(added) == 1
+    found = await store.by_request("r")
+    assert found is not None
+    assert found[1] == "f" + found[0].id.removeprefix("job-")
+
+
+async def test_what_has_ended_is_never_written_again(store: SqlJobStore) -> None:
+    job = a_job("job")
+    await store.add(job, "f", b"")
+    assert await store.save(replace(job, state=JobState.CANCELLED))
+    assert not await store.save(replace(job, state=JobState.SUCCEEDED))
+    found = await store.get("job")
+    assert found is not None
+    assert found.state is JobState.CANCELLED
+
+
+async def test_unfinished_jobs_come_in_the_order_in_which_they_are_due(store: SqlJobStore) -> None:
+    for name, kind in (("v1", JobType.VIDEO_FAST), ("i1", JobType.IMAGE_FAST), ("v2", JobType.VIDEO_HIGH)):
+        await store.add(a_job(name, kind), name, b"")
+    assert [job.id for job in await store.unfinished()] == ["i1", "v1", "v2"]
+
+
+async def test_a_new_epoch_lifts_the_sequences_of_unfinished_jobs_only(store: SqlJobStore) -> None:
+    for name in ("open", "done"):
+        await store.add(a_job(name), name, b"")
+    await store.save(replace(a_job("done"), state=JobState.FAILED, sequence=7))
+    await store.begin_epoch()
+    opened, done = await store.get("open"), await store.get("done")
+    assert opened is not None
+    assert done is not None
+    assert (opened.sequence, done.sequence) == (1 << 20, 7)
+
+
+async def test_pages(store: SqlJobStore) -> None:
+    for number in range(5):
+        await store.add(a_job(f"job-{number}"), "f", b"")
+    first = await store.page(2, None, [])
+    assert [job.id for job in first.jobs] == ["job-4", "job-3"]
+    last = await store.page(3, first.next_number, [])
+    assert [job.id for job in last.jobs] == ["job-2", "job-1", "job-0"]
+    assert last.next_number is None
+    assert (await store.page(5, None, [JobState.RUNNING])).jobs == ()
+
+
+async def test_a_job_ends_once_however_many_try(store: SqlJobStore) -> None:
+    book = JobBook(store, 1.0)
+    await book.add(a_job("job"), "f", b"")
+    await book.change("job", lambda job: replace(job, state=JobState.RUNNING))
+    ended = await asyncio.gather(
+        *(book.finish("job", state) for state in (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED))
+    )
+    assert [job.state for job in ended if job] == [JobState.SUCCEEDED]
+    assert (await book.get("job")).state is JobState.SUCCEEDED
+
+
+def test_a_fingerprint_depends_on_everything() -> None:
+    spec = JobSpec("a cat")
+    others = [
+        replace(spec, prompt="a dog"),
+        replace(spec, seed=1),
+        replace(spec, reference=ReferenceImage(b"1")),
+        replace(spec, reference=ReferenceImage(b"2")),
+        replace(spec, enhance=True),
+    ]
+    prints = {spec.fingerprint(), *(other.fingerprint() for other in others)}
+    assert len(prints) == 6
+    assert JobSpec("a cat").fingerprint() == spec.fingerprint()
