@@ -39,9 +39,10 @@ def validate(message: Message) -> None:
 
 
 def _summary(violations: tuple[FieldViolation, ...]) -> str:
-    first = violations[0]
-    more = f" (and {len(violations) - 1} more)" if len(violations) > 1 else ""
-    return f"{first.field}: {first.description}{more}" if first.field else f"{first.description}{more}"
+    if len(violations) > 1:
+        return f"{len(violations)} fields are wrong: {', '.join(found.field or 'the request' for found in violations)}"
+    found = violations[0]
+    return f"{found.field}: {found.description}" if found.field else found.description
 
 
 @cache
