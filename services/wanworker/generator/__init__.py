@@ -1,0 +1,12 @@
+"""The generator: one device, one diffusers pipeline, fully resolved requests in, files out.
+
+Layers, each knowing only those above it::
+
+    request, registry, settings, errors      plain data
+    estimate, progress, device_queue         arithmetic and order
+    sources, shapes, loading, pipelines      from a name to modules in memory
+    denoising, decoding, muxing, previews    the ML core: functions on tensors and frames
+    engine                                   one job, start to end, in a thread
+    runner                                   queue, thread, cancellation: asyncio
+    translate, servicer, service             gRPC
+"""

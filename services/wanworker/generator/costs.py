@@ -1,0 +1,134 @@
+"""From work to seconds: speeds measured on this device, kept per model, stage and size.
+
+A speed depends on the size of the piece that is worked on (small matrices run slower), so measurements are kept in
+buckets, one for each power of two of that size, and a prediction takes the nearest bucket. A bucket is a moving
+average over jobs. Before anything was measured, priors of the right order of magnitude stand in, marked as such.
+"""
+
+import json
+import logging
+import math
+import os
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from wanworker.generator.estimate import StageWork
+from wanworker.generator.request import Stage, StageSeconds
+
+_LOGGER = logging.getLogger("wanworker.generator.costs")
+_NEWEST_WEIGHT = 0.3
+_VERSION = 1
+
+# Work a second of a device never measured: FLOPs, bytes (loading) or pixels (muxing).
+_PRIORS: dict[str, dict[Stage, float]] = {
+    "cpu": {
+        Stage.LOADING_MODEL: 5e8,
+        Stage.ENCODING_TEXT: 3e10,
+        Stage.DENOISING: 4e10,
+        Stage.DECODING: 3e10,
+        Stage.MUXING: 1e7,
+    },
+    "cuda": {
+        Stage.LOADING_MODEL: 1e9,
+        Stage.ENCODING_TEXT: 1e14,
+        Stage.DENOISING: 3e14,
+        Stage.DECODING: 8e13,
+        Stage.MUXING: 4e7,
+    },
+}
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Seconds of a job, stage by stage."""
+
+    stages: tuple[StageSeconds, ...]
+    """In the order of work."""
+    measured: bool
+    """False if any of the stages that count stands on a prior."""
+
+    @property
+    def seconds(self) -> float:
+        """All of it."""
+        return sum(each.seconds for each in self.stages)
+
+
+class CostModel:
+    """Measured speeds. Safe to use from several threads."""
+
+    def __init__(self, device_type: str, file: Path | None = None) -> None:
+        """`file` keeps the measurements between processes; an unreadable one is begun anew."""
+        self._priors = _PRIORS.get(device_type, _PRIORS["cuda"])
+        self._file = file
+        self._lock = threading.Lock()
+        self._speeds: dict[str, dict[str, float]] = self._read()
+
+    def observe(self, model: str, piece: StageWork, seconds: float) -> None:
+        """Takes note that this work took this long. `model` names model, device and precision."""
+        if piece.amount <= 0 or seconds <= 0:
+            return
+        bucket = _bucket(piece.size)
+        measured = seconds / piece.amount
+        with self._lock:
+            buckets = self._speeds.setdefault(_key(model, piece), {})
+            before = buckets.get(bucket)
+            buckets[bucket] = measured if before is None else before + _NEWEST_WEIGHT * (measured - before)
+
+    def predict(self, model: str, pieces: Sequence[StageWork]) -> Prediction:
+        """Seconds for these pieces of work."""
+        stages, measured = [], True
+        for piece in pieces:
+            pace = self._pace(model, piece)
+            measured = measured and (pace is not None or piece.stage is Stage.LOADING_MODEL)
+            seconds = piece.amount * (pace if pace is not None else 1 / self._priors[piece.stage])
+            stages.append(StageSeconds(piece.stage, seconds))
+        return Prediction(tuple(stages), measured)
+
+    def save(self) -> None:
+        """Writes the measurements; a failure is logged, for it costs no job anything."""
+        if self._file is None:
+            return
+        with self._lock:
+            text = json.dumps({"version": _VERSION, "seconds_per_unit": self._speeds}, indent=1, sort_keys=True)
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            temporary = self._file.with_suffix(f".{os.getpid()}.tmp")
+            temporary.write_text(text)
+            temporary.replace(self._file)
+        except OSError as error:
+            _LOGGER.warning("Measured speeds are not kept: %s", error)
+
+    def _pace(self, model: str, piece: StageWork) -> float | None:
+        with self._lock:
+            buckets = self._speeds.get(_key(model, piece))
+            if not buckets:
+                return None
+            wanted = math.log2(max(piece.size, 1.0))
+            return buckets[min(buckets, key=lambda each: abs(int(each) - wanted))]
+
+    def _read(self) -> dict[str, dict[str, float]]:
+        if self._file is None:
+            return {}
+        try:
+            data = json.loads(self._file.read_text())
+            if data["version"] != _VERSION:
+                return {}
+            return {
+                str(key): {str(int(bucket)): float(pace) for bucket, pace in buckets.items()}
+                for key, buckets in data["seconds_per_unit"].items()
+            }
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            _LOGGER.warning("Measured speeds in %s cannot be read, measuring anew: %s", self._file, error)
+            return {}
+
+
+def _key(model: str, piece: StageWork) -> str:
+    return "|".join(filter(None, (model, piece.stage.name, piece.variant)))
+
+
+def _bucket(size: float) -> str:
+    return str(round(math.log2(max(size, 1.0))))

@@ -1,0 +1,140 @@
+"""The device that torch computes on, and its memory."""
+
+import gc
+import os
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+
+class Device:
+    """One device: a CUDA GPU, or the CPU with its main memory."""
+
+    def __init__(self, name: str = "auto", dtype: Literal["auto", "float32", "bfloat16"] = "auto") -> None:
+        """`name` and `dtype` as in the settings.
+
+        Raises:
+            ValueError: there is no such device.
+        """
+        if name == "auto":
+            name = "cuda:0" if torch.cuda.is_available() else "cpu"
+        self.torch = torch.device(name)
+        if self.is_cuda and not torch.cuda.is_available():
+            raise ValueError(f"device {name!r} was asked for, but torch sees no CUDA device")
+        if self.torch.type not in ("cpu", "cuda"):
+            raise ValueError(f"device {name!r} is neither cpu nor cuda")
+        self.dtype = self._fastest_dtype() if dtype == "auto" else getattr(torch, dtype)
+
+    @property
+    def is_cuda(self) -> bool:
+        """True for a GPU."""
+        return self.torch.type == "cuda"
+
+    @property
+    def dtype_bytes(self) -> int:
+        """Bytes of a weight of transformer or text encoder."""
+        return int(torch.empty(0, dtype=self.dtype).element_size())
+
+    @property
+    def label(self) -> str:
+        """Name for people, for example "NVIDIA H100 80GB HBM3" or "cpu"."""
+        return torch.cuda.get_device_name(self.torch) if self.is_cuda else "cpu"
+
+    @property
+    def key(self) -> str:
+        """Name under which measured speeds are kept."""
+        threads = "" if self.is_cuda else f"x{torch.get_num_threads()}"
+        return f"{self.label}{threads}|{str(self.dtype).removeprefix('torch.')}"
+
+    def total_bytes(self) -> int:
+        """Memory of the device."""
+        return int(torch.cuda.mem_get_info(self.torch)[1]) if self.is_cuda else _meminfo("MemTotal")
+
+    def free_bytes(self) -> int:
+        """Memory that a job could take now: unused by anyone, or cached by our own allocator."""
+        if not self.is_cuda:
+            return _meminfo("MemAvailable")
+        cached = torch.cuda.memory_reserved(self.torch) - torch.cuda.memory_allocated(self.torch)
+        return int(torch.cuda.mem_get_info(self.torch)[0]) + int(cached)
+
+    def available_bytes(self, resident_bytes: int) -> int:
+        """Memory that a job could have once the device is its own; `resident_bytes` are weights loaded already."""
+        if not self.is_cuda:
+            return _meminfo("MemAvailable") + resident_bytes
+        # All that our allocator holds is weights, caches, or activations of a job that will have ended by then.
+        return int(torch.cuda.mem_get_info(self.torch)[0]) + int(torch.cuda.memory_reserved(self.torch))
+
+    def free_caches(self) -> None:
+        """Collects garbage and gives cached blocks back to the device."""
+        gc.collect()
+        if self.is_cuda:
+            torch.cuda.empty_cache()
+
+    def reset_peak(self) -> None:
+        """Begins to measure the peak anew."""
+        if self.is_cuda:
+            torch.cuda.reset_peak_memory_stats(self.torch)
+
+    def peak_bytes(self) -> int:
+        """Most memory in use since `reset_peak`; 0 on the CPU, which does not count it."""
+        return int(torch.cuda.max_memory_allocated(self.torch)) if self.is_cuda else 0
+
+    def synchronize(self) -> None:
+        """Waits for the device, so that a clock read now is honest."""
+        if self.is_cuda:
+            torch.cuda.synchronize(self.torch)
+
+    def _fastest_dtype(self) -> torch.dtype:
+        """bf16 where the hardware multiplies it; elsewhere it is emulated, and slower than fp32."""
+        if self.is_cuda:
+            return torch.bfloat16
+        flags = _cpu_flags()
+        return torch.bfloat16 if flags & {"avx512_bf16", "amx_bf16"} else torch.float32
+
+
+def usable_cores() -> int:
+    """Cores that this process may use; hyper-threads count once, for they share the arithmetic units."""
+    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
+    siblings = set()
+    for cpu in allowed:
+        path = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
+        try:
+            siblings.add(path.read_text().strip())
+        except OSError:
+            siblings.add(str(cpu))
+    return max(1, len(siblings))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """True for torch's out-of-memory errors, on a GPU or in main memory."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "DefaultCPUAllocator: can't allocate memory" in str(error)
+
+
+def is_device_lost(error: BaseException) -> bool:
+    """True for CUDA errors after which the process cannot use the device any more."""
+    return isinstance(error, torch.AcceleratorError) and not is_out_of_memory(error)
+
+
+def _meminfo(field: str) -> int:
+    """A field of /proc/meminfo in bytes; 0 where there is none."""
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            name, _, value = line.partition(":")
+            if name == field:
+                return int(value.split()[0]) * 1024
+    except OSError:
+        return 0
+    return 0
+
+
+def _cpu_flags() -> set[str]:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("flags"):
+                return set(line.partition(":")[2].split())
+    except OSError:
+        return set()
+    return set()

@@ -1,0 +1,174 @@
+"""What a generation costs: work in FLOPs, bytes at the peak. Formulas only; `costs` turns work into seconds.
+
+**Transformer forward.** With L tokens, width d, feed-forward width f and T text tokens a block multiplies
+(a multiply-add is 2 FLOPs)::
+
+    self-attention projections  q, k, v, out     8·L·d²
+    self-attention              QKᵀ, AV          4·L²·d
+    cross-attention             q, out; k, v     4·L·d² + 4·T·d²
+    cross-attention             QKᵀ, AV          4·L·T·d
+    feed-forward                in, out          4·L·d·f
+
+For Wan2.1-1.3B at 720p × 81 (L 75,600, d 1536, f 8960, 30 blocks) that is 1.25 PFLOP; an H100 was measured at 2.28
+s, so 549 TFLOP/s. Embeddings and the output projection are under 0.1 % and left out.
+
+**Text encoder.** 2 FLOPs a parameter and token, the token table apart.
+
+**Autoencoder.** A level k steps below the finest has 1/4^k of the pixels and `vae_multiples[k]` times the width w;
+each of its residual blocks holds two 3×3×3 convolutions, 2·27·w² FLOPs a pixel and frame each. Frames halve per
+temporal stride; counting all levels at full rate over-counts the coarse ones by a few per cent. Decoding tile by
+tile (256² tiles, 192 apart) repeats the overlaps.
+
+**Bytes.** Weights (numbers in the files × width of the precision they are loaded in; the autoencoder in fp32), plus
+the largest of:
+
+- *denoising*: a block holds, for each token, its input, the residual, norm and modulation in fp32, and either q, k,
+  v with their rotated copies and the attention's result, or the feed-forward's inner layer before and after its
+  activation; with per-token timesteps also 6·d modulation values in fp32 and in the model's precision. Latents, the
+  multistep scheduler's history and both predictions are 8 fp32 copies of the noise;
+- *decoding*: each causal convolution of the decoder keeps the last two frames of its input (`feat_cache`), the
+  finest level's blocks work on a chunk of `frame_stride` frames in `_DECODER_TENSORS` buffers, and the finished
+  pixels exist twice while a chunk is appended. 11 buffers reproduce the 23.6 GiB measured for 720p × 81 in fp32 on
+  an H100;
+- *encoding*: the text encoder's layer, which is small beside its weights.
+"""
+
+from dataclasses import dataclass
+
+from wanworker.generator.request import Settings, Stage
+from wanworker.generator.shapes import ModelShape
+
+_TILE = 256
+_TILE_STRIDE = 192
+_CACHED_FRAMES = 2
+_DECODER_TENSORS = 11
+_LATENT_COPIES = 8
+_FP32 = 4
+
+
+@dataclass(frozen=True)
+class StageWork:
+    """Work of one stage."""
+
+    stage: Stage
+    """Which."""
+    amount: float
+    """FLOPs; bytes for LOADING_MODEL; pixels for MUXING."""
+    size: float
+    """Amount of one indivisible piece (a forward, a frame); speeds depend on it."""
+    variant: str = ""
+    """Ways of doing it that differ in speed."""
+
+
+def forward_flops(shape: ModelShape, settings: Settings) -> float:
+    """FLOPs of one transformer forward; see the module's derivation."""
+    tokens = shape.tokens(settings.width, settings.height, settings.frames)
+    dim, text = shape.dim, shape.prompt_tokens
+    block = (
+        12 * tokens * dim**2
+        + 4 * tokens**2 * dim
+        + 4 * text * dim**2
+        + 4 * tokens * text * dim
+        + 4 * tokens * dim * shape.ffn_dim
+    )
+    return float(shape.layers * block)
+
+
+def text_flops(shape: ModelShape) -> float:
+    """FLOPs of encoding one prompt."""
+    return 2.0 * (shape.text_parameters - shape.text_embedding_parameters) * shape.prompt_tokens
+
+
+def decode_flops(shape: ModelShape, settings: Settings) -> float:
+    """FLOPs of decoding a clip in one piece."""
+    pixels = settings.width * settings.height / shape.vae_patch**2
+    frame = sum(
+        pixels / 4**level * shape.vae_blocks * 2 * (2 * 27 * (shape.vae_dim * multiple) ** 2)
+        for level, multiple in enumerate(shape.vae_multiples)
+    )
+    return float(frame * settings.frames)
+
+
+def tile_overhead(settings: Settings) -> float:
+    """Pixels decoded over pixels shown, tile by tile."""
+    if settings.width <= _TILE and settings.height <= _TILE:
+        return 1.0
+
+    def covered(length: int) -> int:
+        return sum(min(_TILE, length - start) for start in range(0, length, _TILE_STRIDE))
+
+    return covered(settings.width) * covered(settings.height) / (settings.width * settings.height)
+
+
+def weight_bytes(shape: ModelShape, dtype_bytes: int) -> int:
+    """Memory of all weights."""
+    return (shape.transformer_parameters + shape.text_parameters) * dtype_bytes + (
+        shape.vae_parameters + shape.image_parameters
+    ) * _FP32
+
+
+def work(shape: ModelShape, settings: Settings, *, load_bytes: int = 0) -> tuple[StageWork, ...]:
+    """The stages that a job goes through, in order; `load_bytes` is what is to be read first."""
+    forward = forward_flops(shape, settings)
+    text = text_flops(shape)
+    pixels = float(settings.width * settings.height * settings.frames)
+    tiled = settings.memory.tiled_decode and tile_overhead(settings) > 1
+    decode = decode_flops(shape, settings) * (tile_overhead(settings) if tiled else 1)
+    loading = (StageWork(Stage.LOADING_MODEL, float(load_bytes), float(load_bytes)),) if load_bytes else ()
+    return (
+        *loading,
+        StageWork(Stage.ENCODING_TEXT, text * settings.forwards_per_step, text),
+        StageWork(Stage.DENOISING, forward * settings.forwards_per_step * settings.steps, forward),
+        StageWork(Stage.DECODING, decode, decode / settings.frames, "tiled" if tiled else ""),
+        StageWork(Stage.MUXING, pixels, pixels / settings.frames, "still" if settings.is_still else "video"),
+    )
+
+
+def peak_bytes(shape: ModelShape, settings: Settings, dtype_bytes: int) -> int:
+    """Device memory at the peak of a job, weights included."""
+    weights = weight_bytes(shape, dtype_bytes)
+    text_weights = shape.text_parameters * dtype_bytes
+    later = weights - (text_weights if settings.memory.evict_text_encoder else 0)
+    encoding = weights + encoding_bytes(shape, dtype_bytes)
+    return max(
+        encoding,
+        later + denoising_bytes(shape, settings, dtype_bytes),
+        later + decoding_bytes(shape, settings),
+    )
+
+
+def encoding_bytes(shape: ModelShape, dtype_bytes: int) -> int:
+    """Activations of the text encoder: a dozen vectors of its width a token, and the embeddings of both prompts."""
+    return shape.prompt_tokens * shape.text_dim * dtype_bytes * 14
+
+
+def denoising_bytes(shape: ModelShape, settings: Settings, dtype_bytes: int) -> int:
+    """Activations of one forward, and the latents."""
+    tokens = shape.tokens(settings.width, settings.height, settings.frames)
+    modulation = 6 * shape.dim * (_FP32 + dtype_bytes) if shape.token_timesteps else 0
+    attention = shape.dim * (3 * _FP32 + 7 * dtype_bytes)
+    feed_forward = shape.dim * (_FP32 + 2 * dtype_bytes) + 2 * shape.ffn_dim * dtype_bytes
+    latents = (
+        shape.latent_channels
+        * shape.latent_frames(settings.frames)
+        * (settings.width // shape.stride)
+        * (settings.height // shape.stride)
+    )
+    return tokens * (modulation + max(attention, feed_forward)) + latents * _FP32 * _LATENT_COPIES
+
+
+def decoding_bytes(shape: ModelShape, settings: Settings) -> int:
+    """Activations of the autoencoder's decoder, and the pixels."""
+    frame_pixels = settings.width * settings.height
+    shown = 3 * settings.frames * frame_pixels * _FP32
+    tiled = settings.memory.tiled_decode
+    worked = min(frame_pixels, _TILE * _TILE) if tiled else frame_pixels
+    folded = worked / shape.vae_patch**2
+    caches = sum(
+        shape.vae_blocks * 2 * _CACHED_FRAMES * shape.vae_dim * multiple * folded / 4**level * _FP32
+        for level, multiple in enumerate(shape.vae_multiples)
+    )
+    chunk = min(shape.frame_stride, settings.frames)
+    buffers = _DECODER_TENSORS * shape.vae_dim * chunk * folded * _FP32
+    pixels = shown * (1 + tile_overhead(settings)) if tiled else 2 * shown
+    return int(caches + buffers + pixels)

@@ -1,0 +1,197 @@
+"""One generation on a loaded model, stage by stage."""
+
+import hashlib
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+import torch
+from opentelemetry import trace
+from PIL import Image
+
+from wanworker.generator import metrics
+from wanworker.generator.control import JobControl
+from wanworker.generator.decoding import Frames, decode
+from wanworker.generator.denoising import Embeddings, PromptCache, Step, count_tokens, denoise, encode_text
+from wanworker.generator.loading import LoadedModel
+from wanworker.generator.muxing import EncoderOptions, crop_centre, encode_still, encode_video
+from wanworker.generator.pipelines import resolve_flow_shift
+from wanworker.generator.previews import LatentRgb, make_preview
+from wanworker.generator.progress import ProgressTracker
+from wanworker.generator.request import FrameStatistics, Order, Result, Stage, StageSeconds
+from wanworker.generator.statistics import measure
+from wanworker.runtime import names
+
+_LOGGER = logging.getLogger("wanworker.generator.job")
+_TRACER = trace.get_tracer("wanworker.generator")
+_SPANS = {
+    Stage.LOADING_MODEL: names.SPAN_LOAD_MODEL,
+    Stage.ENCODING_TEXT: names.SPAN_ENCODE_TEXT,
+    Stage.DENOISING: names.SPAN_DENOISE,
+    Stage.DECODING: names.SPAN_DECODE,
+    Stage.MUXING: names.SPAN_MUX,
+}
+
+
+@dataclass
+class StageClock:
+    """Opens and times a job's stages: progress, span and metric of each."""
+
+    order: Order
+    """What is made."""
+    tracker: ProgressTracker
+    """Who is told."""
+    done: dict[Stage, float] = field(default_factory=dict)
+    """Seconds of the stages that are over."""
+
+    @contextmanager
+    def stage(self, stage: Stage, total_steps: int = 0) -> Iterator[trace.Span]:
+        """Runs a stage; a failure is recorded on its span."""
+        settings = self.order.settings
+        attributes: dict[str, str | int] = {
+            names.ATTR_MODEL: settings.model,
+            names.ATTR_WIDTH: settings.width,
+            names.ATTR_HEIGHT: settings.height,
+            names.ATTR_FRAMES: settings.frames,
+        }
+        with _TRACER.start_as_current_span(_SPANS[stage], attributes=attributes) as span:
+            started = time.perf_counter()
+            self.tracker.begin(stage, total_steps)
+            yield span
+            self.done[stage] = time.perf_counter() - started
+        metrics.record_stage(settings, stage, self.done[stage])
+
+    @property
+    def seconds(self) -> tuple[StageSeconds, ...]:
+        """The stages that are over, in the order of work."""
+        return tuple(StageSeconds(stage, self.done[stage]) for stage in Stage if stage in self.done)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One generation: its order and all that it works with."""
+
+    order: Order
+    """What to make."""
+    image: Image.Image | None
+    """The first frame, of exactly the frame's size."""
+    model: LoadedModel
+    """What makes it."""
+    control: JobControl
+    """Who is told, and who may stop it."""
+    clock: StageClock
+    """Stages and progress."""
+    prompts: PromptCache
+    """Embeddings known already."""
+    mapping: LatentRgb | None
+    """For previews; None sends none."""
+    encoder: EncoderOptions
+    """For the file."""
+    first_step_seconds: list[float] = field(default_factory=list)
+    """Filled by `denoise`: the first step's time, which includes warming up and is no measure of a step."""
+
+    def run(self) -> tuple[Result, torch.Tensor, Frames]:
+        """The result; with it the latents and frames that it was made from."""
+        flow_shift = resolve_flow_shift(self.model, self.order.settings)
+        embeddings = self._encode_text()
+        latents = self._denoise(embeddings, flow_shift)
+        del embeddings
+        frames = self._decode(latents)
+        statistics, file = self._mux(frames)
+        return self._result(file, statistics, flow_shift), latents, frames
+
+    def _encode_text(self) -> Embeddings:
+        settings, order = self.order.settings, self.order
+        with self.clock.stage(Stage.ENCODING_TEXT) as span:
+            self.control.checkpoint()
+            tokens = count_tokens(self.model, order.prompt)
+            if tokens > self.model.shape.prompt_tokens:
+                span.add_event(names.EVENT_WARNING, {names.ATTR_REASON: "PROMPT_CUT", "tokens": tokens})
+                _LOGGER.warning("The prompt has %d tokens; %d are used", tokens, self.model.shape.prompt_tokens)
+            positive = encode_text(self.model, order.prompt, self.prompts)
+            negative = None
+            if settings.guidance_scale > 1:
+                self.control.checkpoint()
+                negative = encode_text(self.model, order.negative_prompt, self.prompts)
+            if settings.memory.evict_text_encoder:
+                self.model.evict_text_encoder()
+            self.control.checkpoint()
+        return Embeddings(positive, negative)
+
+    def _denoise(self, embeddings: Embeddings, flow_shift: float) -> torch.Tensor:
+        settings = self.order.settings
+        with self.clock.stage(Stage.DENOISING, settings.steps) as span:
+            span.set_attribute(names.ATTR_STEPS, settings.steps)
+            span.set_attribute(names.ATTR_GUIDANCE, settings.guidance_scale)
+            last = time.perf_counter()
+
+            def on_step(step: Step) -> None:
+                nonlocal last
+                now = time.perf_counter()
+                self._after_step(step, span, now - last)
+                last = now
+
+            latents = denoise(self.model, settings, flow_shift, embeddings, self.order.seed, self.image, on_step)
+            self.model.device.synchronize()
+        return latents
+
+    def _after_step(self, step: Step, span: trace.Span, seconds: float) -> None:
+        settings, interval = self.order.settings, self.order.preview_interval_steps
+        self.control.checkpoint()
+        if step.number == 1:
+            self.first_step_seconds.append(seconds)
+        span.add_event(names.EVENT_STEP, {names.ATTR_STEP: step.number})
+        metrics.record_step(settings, seconds)
+        self.clock.tracker.advance(step.number / settings.steps, step.number, settings.steps)
+        if self.mapping and interval and step.number % interval == 0 and step.number < settings.steps:
+            clean = step.clean
+            if self.image is not None and self.model.shape.token_timesteps:
+                # The given frame is put in place only at the end; until then there is noise.
+                clean = clean[:, :, 1:]
+            self.control.emit(make_preview(self.mapping, clean, step.number))
+
+    def _decode(self, latents: torch.Tensor) -> Frames:
+        def on_piece(done: float) -> None:
+            self.control.checkpoint()
+            self.clock.tracker.advance(done)
+
+        with self.clock.stage(Stage.DECODING):
+            self.control.checkpoint()
+            tiled = self.order.settings.memory.tiled_decode
+            return decode(self.model, latents, tiled=tiled, on_piece=on_piece)
+
+    def _mux(self, frames: Frames) -> tuple[FrameStatistics, bytes]:
+        order = self.order
+
+        def on_frame(done: float) -> None:
+            self.control.checkpoint()
+            self.clock.tracker.advance(done)
+
+        with self.clock.stage(Stage.MUXING) as span:
+            self.control.checkpoint()
+            shown = crop_centre(frames, order.file_width, order.file_height)
+            statistics = measure(shown)
+            if order.settings.is_still:
+                file = encode_still(shown, order.format)
+            else:
+                file = encode_video(shown, order.settings.fps, self.encoder, on_frame)
+            span.set_attribute(names.ATTR_SIZE_BYTES, len(file))
+            span.set_attribute(names.ATTR_MEDIA_TYPE, order.format.value)
+        return statistics, file
+
+    def _result(self, file: bytes, statistics: FrameStatistics, flow_shift: float) -> Result:
+        order = self.order
+        return Result(
+            file=file,
+            sha256=hashlib.sha256(file).digest(),
+            settings=replace(order.settings, flow_shift=flow_shift),
+            model_revision=self.model.revision,
+            width=order.file_width,
+            height=order.file_height,
+            format=order.format,
+            statistics=statistics,
+            stages=self.clock.seconds,
+            peak_memory_bytes=self.model.device.peak_bytes(),
+        )

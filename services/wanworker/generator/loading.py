@@ -1,0 +1,144 @@
+"""From a checkpoint on disk to modules in memory."""
+
+import logging
+from dataclasses import dataclass, field
+from typing import Any
+
+import diffusers
+import torch
+from transformers.utils import logging as transformers_logging
+
+from wanworker.generator.device import Device, is_out_of_memory
+from wanworker.generator.errors import model_broken
+from wanworker.generator.previews import LatentRgb, read_latent_rgb
+from wanworker.generator.registry import ModelRow, PipelineKind
+from wanworker.generator.shapes import ModelShape, read_shape
+from wanworker.generator.sources import INDEX, Source, components, read_json, revision
+
+_LOGGER = logging.getLogger("wanworker.generator.loading")
+_DIFFUSERS: Any = diffusers  # both say that they are typed, and are not
+_TRANSFORMERS_LOGGING: Any = transformers_logging
+_TRANSFORMERS = ("transformer", "transformer_2")
+
+# A service's standard error is a log, not a terminal.
+_DIFFUSERS.utils.logging.disable_progress_bar()
+_TRANSFORMERS_LOGGING.disable_progress_bar()
+
+
+@dataclass(eq=False)
+class LoadedModel:
+    """A model in memory. Its modules are shared by all jobs; what a job changes lives in the job's own pipeline."""
+
+    row: ModelRow
+    """The registry's row."""
+    source: Source
+    """Where it came from."""
+    revision: str
+    """Which weights."""
+    shape: ModelShape
+    """Its sizes."""
+    device: Device
+    """Where it is."""
+    modules: dict[str, Any]
+    """Components by their names in `model_index.json`; None where the checkpoint leaves one empty."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """The pipeline's scalar options: `expand_timesteps`, `boundary_ratio`."""
+    latent_rgb: LatentRgb | None = None
+    """Map for previews, if the checkpoint brings one."""
+
+    @property
+    def vae(self) -> Any:
+        """The autoencoder."""
+        return self.modules["vae"]
+
+    @property
+    def transformers(self) -> list[Any]:
+        """The transformer, or both of a two-stage model."""
+        return [self.modules[name] for name in _TRANSFORMERS if self.modules.get(name) is not None]
+
+    def resident_bytes(self) -> int:
+        """Memory of the weights that are loaded now."""
+        return sum(
+            tensor.numel() * tensor.element_size()
+            for module in self.modules.values()
+            if isinstance(module, torch.nn.Module)
+            for tensor in (*module.parameters(), *module.buffers())
+        )
+
+    def evict_text_encoder(self) -> None:
+        """Forgets the text encoder; `ensure_text_encoder` brings it back."""
+        self.modules["text_encoder"] = None
+        self.device.free_caches()
+
+    def ensure_text_encoder(self) -> None:
+        """Loads the text encoder again if it was evicted."""
+        if self.modules["text_encoder"] is None:
+            pipeline = _read(
+                self.source, self.device, **{name: None for name in self.modules if name != "text_encoder"}
+            )
+            self.modules["text_encoder"] = pipeline.text_encoder
+
+    def reset(self) -> None:
+        """Forgets all that a job may leave in shared modules. Without it the next job is wrong, or crashes."""
+        for transformer in self.transformers:
+            transformer._reset_stateful_cache()
+        self.vae.clear_cache()
+        self.vae.use_tiling = False
+
+
+def load(row: ModelRow, source: Source, device: Device) -> LoadedModel:
+    """Reads all weights.
+
+    Raises:
+        PreconditionError: MODEL_BROKEN with the file or folder at fault.
+        torch.OutOfMemoryError: they do not fit.
+    """
+    shape = read_shape(source, row)
+    _check_kind(row, source, shape)
+    pipeline = _read(source, device)
+    options = {name: value for name, value in pipeline.config.items() if name in ("expand_timesteps", "boundary_ratio")}
+    modules = dict(pipeline.components)
+    model = LoadedModel(row, source, revision(source), shape, device, modules, options, read_latent_rgb(source))
+    _LOGGER.info("Loaded %s (%s) on %s in %s", row.name, source.folder, device.label, device.dtype)
+    return model
+
+
+def _read(source: Source, device: Device, **replaced: Any) -> Any:
+    """The checkpoint's own pipeline; `replaced` components are not read.
+
+    The precision goes in here and never through `.to(bfloat16)` later: only so do norms and the time embedder stay
+    in fp32.
+    """
+    dtypes = {
+        "default": device.dtype,
+        "transformer": device.dtype,
+        "transformer_2": device.dtype,
+        "text_encoder": device.dtype,
+        "vae": torch.float32,
+        "image_encoder": torch.float32,
+    }
+    present = set(components(source))
+    dtypes = {name: dtype for name, dtype in dtypes.items() if name == "default" or name in present}
+    try:
+        pipeline = _DIFFUSERS.DiffusionPipeline.from_pretrained(
+            source.folder, dtype=dtypes, use_safetensors=True, local_files_only=True, **replaced
+        )
+        return pipeline.to(device.torch)
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        raise model_broken(source.name, source.folder, f"{type(error).__name__}: {error}"[:500]) from error
+
+
+def _check_kind(row: ModelRow, source: Source, shape: ModelShape) -> None:
+    """The checkpoint must be what the registry takes it for."""
+    index = source.folder / INDEX
+    found = read_json(source, index).get("_class_name")
+    wanted = "WanImageToVideoPipeline" if row.kind is PipelineKind.IMAGE else "WanPipeline"
+    if found != wanted:
+        raise model_broken(row.name, index, f"it is a {found}, not a {wanted}")
+    if row.kind is PipelineKind.TEXT_OR_IMAGE and not shape.token_timesteps:
+        raise model_broken(row.name, index, "expand_timesteps is off, so that it cannot hold a first frame")
+    multiple = shape.stride * shape.patch[1]
+    if row.size_multiple % multiple:
+        raise model_broken(row.name, index, f"frames must be multiples of {multiple}, not of {row.size_multiple}")

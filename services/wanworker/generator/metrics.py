@@ -1,0 +1,30 @@
+"""The generator's metrics, declared in one place."""
+
+from opentelemetry import metrics
+
+from wanworker.generator.request import Result, Settings, Stage
+from wanworker.runtime import names
+
+_METER = metrics.get_meter("wanworker.generator")
+_STAGE = _METER.create_histogram(names.METRIC_STAGE_DURATION, "s", "Time of a stage")
+_STEP = _METER.create_histogram(names.METRIC_STEP_DURATION, "s", "Time of a denoising step")
+_PEAK = _METER.create_histogram(names.METRIC_MEMORY_PEAK, "By", "Most device memory in use during a job")
+_SIZE = _METER.create_histogram(names.METRIC_ARTIFACT_SIZE, "By", "Length of a finished file")
+
+
+def record_stage(settings: Settings, stage: Stage, seconds: float) -> None:
+    """A stage is over."""
+    _STAGE.record(seconds, {names.ATTR_STAGE: stage.name, names.ATTR_MODEL: settings.model})
+
+
+def record_step(settings: Settings, seconds: float) -> None:
+    """A denoising step is over."""
+    _STEP.record(seconds, {names.ATTR_MODEL: settings.model})
+
+
+def record_result(result: Result) -> None:
+    """A job is done."""
+    attributes = {names.ATTR_MODEL: result.settings.model, names.ATTR_MEDIA_TYPE: result.format.value}
+    _SIZE.record(len(result.file), attributes)
+    if result.peak_memory_bytes:
+        _PEAK.record(result.peak_memory_bytes, attributes)

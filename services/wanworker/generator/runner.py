@@ -1,0 +1,147 @@
+"""Jobs from the event loop's side: checks, queue, thread, events, cancellation."""
+
+import asyncio
+import contextvars
+import logging
+from collections.abc import AsyncGenerator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from PIL import Image
+
+from wanworker.generator.checks import check_order
+from wanworker.generator.control import JobControl
+from wanworker.generator.device_queue import DeviceQueue, Ticket
+from wanworker.generator.engine import Cost, Engine
+from wanworker.generator.errors import JobCancelledError, draining
+from wanworker.generator.reference_image import read_reference_image
+from wanworker.generator.registry import Capability, ModelRow, find_row
+from wanworker.generator.request import Event, FileFormat, Order, Queued, Result, Settings
+from wanworker.generator.settings import GeneratorSettings
+
+_LOGGER = logging.getLogger("wanworker.generator.runner")
+_STILL_PRIORITY, _VIDEO_PRIORITY = 0, 1
+_RETRY_SECONDS = 5.0
+
+
+class Runner:
+    """Runs generations one after the other. Its methods belong to one event loop."""
+
+    def __init__(self, settings: GeneratorSettings, engine: Engine) -> None:
+        self._settings = settings
+        self.engine = engine
+        self.queue = DeviceQueue(settings.queue_limit)
+        # One thread for good: torch keeps per-thread state, and the device serves one job at a time anyway.
+        self._thread = ThreadPoolExecutor(1, "device")
+        self._controls: set[JobControl] = set()
+
+    async def generate(self, order: Order) -> AsyncGenerator[Event, None]:
+        """The events of a generation; `Result` is the last.
+
+        Ending the iteration early (also by cancelling the task) stops the job within one denoising step.
+
+        Raises:
+            ServiceError: as the contract has it.
+        """
+        row = check_order(order)
+        await asyncio.to_thread(self.engine.cost, order.settings)  # a missing model fails here, before it queues
+        image = await self._read_image(order)
+        priority = _STILL_PRIORITY if order.settings.is_still else _VIDEO_PRIORITY
+        ticket = self.queue.join(priority, _RETRY_SECONDS)
+        try:
+            async for position in self.queue.positions(ticket):
+                yield Queued(position)
+        except BaseException:
+            self.queue.leave(ticket)
+            raise
+        _LOGGER.info("Job starts on %s", row.name)
+        events = self._run(order, image, ticket)
+        try:
+            async for event in events:
+                yield event
+        finally:
+            await events.aclose()
+
+    async def estimate(self, settings: Settings) -> Cost:
+        """What a generation would cost; reads files, so off the loop."""
+        return await asyncio.to_thread(self.engine.cost, settings)
+
+    async def warm_up(self) -> None:
+        """Loads the default model and, if set, makes a small still with it: kernels are warm and speeds are known.
+
+        Raises:
+            ServiceError: the default model is unknown, missing or broken.
+        """
+        if not self._settings.preload:
+            return
+        row = find_row(self._settings.default_model)
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._thread, self.engine.load_model, row)
+        if self._settings.warm_up_job and Capability.TEXT_TO_IMAGE in row.capabilities:
+            async for _ in self.generate(_warm_up_order(row)):
+                pass
+
+    def close_queue(self) -> None:
+        """Refuses new jobs and those that wait; the running one goes on."""
+        self.queue.close()
+
+    async def close(self) -> None:
+        """Stops the running job and frees the device."""
+        self.queue.close()
+        for control in self._controls:
+            control.cancel()
+        await self.queue.idle()
+        await asyncio.to_thread(self._thread.shutdown)
+        self.engine.close()
+
+    async def _read_image(self, order: Order) -> Image.Image | None:
+        if order.reference_image is None:
+            return None
+        settings = order.settings
+        return await asyncio.to_thread(
+            read_reference_image,
+            order.reference_image,
+            settings.width,
+            settings.height,
+            self._settings.max_reference_pixels,
+        )
+
+    async def _run(self, order: Order, image: Image.Image | None, ticket: Ticket) -> AsyncGenerator[Event, None]:
+        """The device's part. The device is given back when the thread is done, not when the caller is gone."""
+        loop = asyncio.get_running_loop()
+        inbox: asyncio.Queue[Event | None] = asyncio.Queue()
+
+        def tell(event: Event | None) -> None:
+            loop.call_soon_threadsafe(inbox.put_nowait, event)
+
+        control = JobControl(tell)
+        self._controls.add(control)
+
+        def finished(_: Future[Result]) -> None:
+            loop.call_soon_threadsafe(self._finish, control, ticket)
+            tell(None)
+
+        context = contextvars.copy_context()  # carries the call's span into the thread
+        future = self._thread.submit(context.run, self.engine.generate, order, image, control)
+        future.add_done_callback(finished)
+        try:
+            while (event := await inbox.get()) is not None:
+                yield event
+            yield self._result(future)
+        finally:
+            control.cancel()
+
+    def _result(self, future: "Future[Result]") -> Result:
+        try:
+            return future.result()
+        except JobCancelledError:
+            # The caller is still here, so it was us: the service stops.
+            raise draining() from None
+
+    def _finish(self, control: JobControl, ticket: Ticket) -> None:
+        self._controls.discard(control)
+        self.queue.leave(ticket)
+
+
+def _warm_up_order(row: ModelRow) -> Order:
+    settings = Settings(row.name, row.width, row.height, 1, row.fps, 2, row.guidance_scale)
+    return Order(settings, "a red ball on a table", "", 0, FileFormat.PNG)

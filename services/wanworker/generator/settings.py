@@ -1,0 +1,55 @@
+"""The generator's settings; prefix `WANWORKER_GENERATOR_`."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from wanworker.runtime.settings import ServiceSettings
+
+DEMO_FOLDER = Path("models/wan-demo")
+
+
+class GeneratorSettings(ServiceSettings):
+    """Everything about the generator that can be set from outside."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="WANWORKER_GENERATOR_", frozen=True, extra="ignore", protected_namespaces=()
+    )
+
+    port: int = Field(50053, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
+    default_model: str = Field("demo", description="Model that is loaded at start, and marked as the default.")
+    demo_path: Path = Field(DEMO_FOLDER, description="Folder of the demo checkpoint.")
+    model_paths: dict[str, Path] = Field(
+        default_factory=dict, description="Folders in diffusers layout by model name, as JSON; they win over the hub."
+    )
+    models_dir: Path | None = Field(None, description="Folder with a checkpoint folder a model, named as the model is.")
+    model_revisions: dict[str, str] = Field(
+        default_factory=dict, description="Hub revisions by model name, as JSON; better a commit than a branch."
+    )
+    hub_cache: Path | None = Field(None, description="Cache folder of the hub; its own default when unset.")
+    offline: bool = Field(False, description="Never ask the hub: only what is in its cache counts.")
+    cache_dir: Path = Field(
+        Path("~/.cache/wanworker/generator"), description="Where measured speeds and preview factors are kept."
+    )
+    device: str = Field("auto", description="`auto` (CUDA if there is any), `cpu`, `cuda` or `cuda:N`.")
+    dtype: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="Precision of transformer and text encoder; `auto` takes the faster one of the device."
+    )
+    threads: int | None = Field(None, ge=1, description="CPU threads of torch and x264; the usable cores when unset.")
+    queue_limit: int = Field(16, ge=0, description="Jobs that may wait before Generate answers QUEUE_FULL.")
+    preload: bool = Field(True, description="Load the default model before health says SERVING.")
+    warm_up_job: bool = Field(
+        True, description="After preloading, make one still of two steps: it warms the device and calibrates estimates."
+    )
+    admission: bool = Field(True, description="Refuse jobs that by estimate do not fit, instead of trying them.")
+    loaded_models: int = Field(1, ge=1, description="Models kept in memory; the one unused for longest goes first.")
+    prompt_cache_size: int = Field(64, ge=0, description="Prompt embeddings kept in host memory.")
+    max_reference_pixels: int = Field(
+        64_000_000, ge=1, description="Most pixels of a reference image; larger ones are refused before decoding."
+    )
+    crf: int = Field(18, ge=0, le=51, description="H.264 quality: 18 looks lossless, higher is smaller.")
+    encoder_preset: Literal["ultrafast", "veryfast", "fast", "medium", "slow"] = Field(
+        "medium", description="x264's trade of time for size."
+    )

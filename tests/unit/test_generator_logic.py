@@ -1,0 +1,332 @@
+"""Registry, checks, queue, estimates, speeds, progress, settings: everything that needs no tensor."""
+
+import asyncio
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wanworker.generator.checks import check_order, check_settings
+from wanworker.generator.costs import CostModel, Prediction
+from wanworker.generator.device_queue import DeviceQueue
+from wanworker.generator.estimate import (
+    StageWork,
+    decode_flops,
+    decoding_bytes,
+    forward_flops,
+    peak_bytes,
+    tile_overhead,
+    work,
+)
+from wanworker.generator.progress import ProgressTracker
+from wanworker.generator.registry import ROWS, Capability, capable_models, find_row
+from wanworker.generator.request import FileFormat, Memory, Order, Progress, Settings, Stage, StageSeconds
+from wanworker.generator.settings import GeneratorSettings
+from wanworker.generator.shapes import ModelShape
+from wanworker.runtime.errors import ExhaustedError, InvalidArgumentError, UnavailableError
+
+SETTINGS = Settings("demo", 256, 144, 33, 16, 20, 5.0)
+ORDER = Order(SETTINGS, "a fox", "", 1, FileFormat.MP4)
+# Wan2.1-T2V-1.3B: the numbers of its published configuration.
+WAN_1_3B = ModelShape(
+    layers=30,
+    dim=1536,
+    ffn_dim=8960,
+    patch=(1, 2, 2),
+    latent_channels=16,
+    token_timesteps=False,
+    prompt_tokens=512,
+    text_dim=4096,
+    vae_dim=96,
+    vae_multiples=(1, 2, 4, 4),
+    vae_blocks=3,
+    vae_patch=1,
+    stride=8,
+    frame_stride=4,
+    transformer_parameters=1_418_996_800,
+    text_parameters=5_680_910_336,
+    text_embedding_parameters=256_384 * 4096,
+    vae_parameters=126_892_531,
+    image_parameters=0,
+)
+HD = Settings("wan2.1-t2v-1.3b", 1280, 720, 81, 16, 25, 7.5)
+
+
+class TestRegistry:
+    def test_names_are_unique_and_defaults_are_valid(self) -> None:
+        assert len({row.name for row in ROWS}) == len(ROWS)
+        for row in ROWS:
+            assert row.width % row.size_multiple == row.height % row.size_multiple == 0
+            assert row.frames % 4 == 1
+            assert row.frames <= row.max_frames
+            assert 12 <= row.fps <= 24
+
+    def test_flow_shift_follows_the_size(self) -> None:
+        row = find_row("wan2.1-t2v-1.3b")
+        assert row.flow_shift_for(832, 480) == 3.0
+        assert row.flow_shift_for(1280, 720) == row.flow_shift_for(1920, 1088) == 5.0
+        assert find_row("demo").flow_shift_for(256, 144) is None
+
+    def test_only_what_is_served_is_listed(self) -> None:
+        assert find_row("wan2.1-vace-1.3b").capabilities == frozenset()
+        assert "demo" in capable_models(Capability.IMAGE_TO_VIDEO)
+
+    def test_unknown_name(self) -> None:
+        with pytest.raises(InvalidArgumentError) as caught:
+            find_row("sora")
+        assert caught.value.reason == "MODEL_UNKNOWN"
+
+
+class TestChecks:
+    def test_good_orders_pass(self) -> None:
+        assert check_order(ORDER).name == "demo"
+        still = replace(ORDER, settings=replace(SETTINGS, frames=1), format=FileFormat.WEBP, crop_width=255)
+        assert check_order(still).name == "demo"
+
+    @pytest.mark.parametrize(
+        ("settings", "order", "field"),
+        [
+            ({"frames": 85}, {}, "settings.frames"),
+            ({"model": "wan2.2-ti2v-5b"}, {}, "settings.height"),
+            ({}, {"format": FileFormat.PNG}, "format"),
+            ({}, {"crop_height": 143}, "crop_height"),
+            ({}, {"crop_width": 258}, "crop_width"),
+        ],
+    )
+    def test_bad_orders_name_the_field(self, settings: Any, order: Any, field: str) -> None:
+        with pytest.raises(InvalidArgumentError) as caught:
+            check_order(replace(ORDER, settings=replace(SETTINGS, **settings), **order))
+        assert [violation.field for violation in caught.value.violations] == [field]
+
+    def test_a_model_that_cannot_do_anything_yet(self) -> None:
+        with pytest.raises(InvalidArgumentError) as caught:
+            check_settings(replace(HD, model="wan2.1-vace-1.3b"))
+        assert caught.value.reason == "UNSUPPORTED"
+        assert "wan2.1-t2v-1.3b" in caught.value.metadata["capable"]
+
+
+class TestDeviceQueue:
+    async def test_first_come_first_served_within_a_priority(self) -> None:
+        queue = DeviceQueue(4)
+        running, video, other, still = (queue.join(priority) for priority in (1, 1, 1, 0))
+        assert running.granted
+        assert [ticket.position for ticket in (still, video, other)] == [0, 1, 2]
+        queue.leave(running)
+        assert still.granted
+        queue.leave(still)
+        assert video.granted
+        assert other.position == 0
+
+    async def test_limit(self) -> None:
+        queue = DeviceQueue(1)
+        queue.join()
+        queue.join()
+        with pytest.raises(ExhaustedError) as caught:
+            queue.join(retry_after_seconds=3)
+        assert (caught.value.reason, caught.value.retry_after_seconds) == ("QUEUE_FULL", 3)
+
+    async def test_no_waiting_at_all_still_lets_one_run(self) -> None:
+        queue = DeviceQueue(0)
+        ticket = queue.join()
+        with pytest.raises(ExhaustedError):
+            queue.join()
+        queue.leave(ticket)
+        assert queue.join().granted
+
+    async def test_positions_are_told_at_once_and_at_every_change(self) -> None:
+        queue = DeviceQueue(4)
+        tickets = [queue.join() for _ in range(3)]
+        told: list[int] = []
+
+        async def listen() -> None:
+            told.extend([position async for position in queue.positions(tickets[2])])
+
+        listener = asyncio.ensure_future(listen())
+        await asyncio.sleep(0)
+        queue.leave(tickets[1])
+        await asyncio.sleep(0)
+        queue.leave(tickets[0])
+        await listener
+        assert told == [1, 0]
+        assert tickets[2].granted
+
+    async def test_closing_turns_away_those_who_wait_but_not_the_holder(self) -> None:
+        queue = DeviceQueue(4)
+        running, waiting = queue.join(), queue.join()
+        queue.close()
+        with pytest.raises(UnavailableError):
+            [position async for position in queue.positions(waiting)]
+        with pytest.raises(UnavailableError):
+            queue.join()
+        assert [position async for position in queue.positions(running)] == [0]
+        queue.leave(running)
+        queue.leave(running)
+        await asyncio.wait_for(queue.idle(), 1)
+
+    async def test_several_holders(self) -> None:
+        queue = DeviceQueue(4, holders=2)
+        assert [queue.join().granted for _ in range(3)] == [True, True, False]
+        assert (queue.running, queue.waiting) == (2, 1)
+
+
+class TestEstimate:
+    def test_forward_of_1_3b_at_720p_matches_the_known_figure(self) -> None:
+        # 2.28 s at 549 TFLOP/s, measured on an H100.
+        assert forward_flops(WAN_1_3B, HD) == pytest.approx(2.28 * 549e12, rel=0.01)
+
+    def test_decode_memory_of_720p_matches_the_known_figure(self) -> None:
+        assert decoding_bytes(WAN_1_3B, HD) / 2**30 == pytest.approx(23.6, rel=0.1)
+        tiled = replace(HD, memory=Memory(tiled_decode=True))
+        assert decoding_bytes(WAN_1_3B, tiled) < 6 * 2**30
+
+    def test_weights_of_1_3b_in_bf16(self) -> None:
+        small = replace(HD, width=64, height=64, frames=1)
+        resident = peak_bytes(WAN_1_3B, small, 2)
+        evicted = peak_bytes(WAN_1_3B, replace(small, memory=Memory(evict_text_encoder=True)), 2)
+        assert resident / 1e9 == pytest.approx(14.7, rel=0.02)
+        assert evicted <= resident
+
+    @given(
+        st.integers(1, 80).map(lambda n: 16 * n),
+        st.integers(1, 80).map(lambda n: 16 * n),
+        st.integers(0, 20).map(lambda n: 4 * n + 1),
+    )
+    def test_more_costs_more(self, width: int, height: int, frames: int) -> None:
+        small = replace(HD, width=width, height=height, frames=frames)
+        for large in (replace(small, width=width + 16), replace(small, frames=frames + 4)):
+            assert forward_flops(WAN_1_3B, large) > forward_flops(WAN_1_3B, small)
+            assert decode_flops(WAN_1_3B, large) > decode_flops(WAN_1_3B, small)
+            assert peak_bytes(WAN_1_3B, large, 2) >= peak_bytes(WAN_1_3B, small, 2)
+        assert tile_overhead(small) >= 1
+
+    def test_work_lists_the_stages_in_order(self) -> None:
+        assert [piece.stage for piece in work(WAN_1_3B, HD)] == list(Stage)[1:]
+        assert [piece.stage for piece in work(WAN_1_3B, HD, load_bytes=1)] == list(Stage)
+        guided, plain = (work(WAN_1_3B, replace(HD, guidance_scale=scale)) for scale in (5.0, 1.0))
+        assert guided[1].amount == 2 * plain[1].amount
+
+
+class TestCosts:
+    PIECE = StageWork(Stage.DENOISING, 1e12, 1e9)
+
+    def test_priors_are_marked_as_such(self) -> None:
+        prediction = CostModel("cpu").predict("demo", [self.PIECE])
+        assert not prediction.measured
+        assert prediction.seconds > 0
+
+    def test_measurements_count_and_average(self) -> None:
+        costs = CostModel("cpu")
+        costs.observe("demo", self.PIECE, 10)
+        assert costs.predict("demo", [self.PIECE]).seconds == pytest.approx(10)
+        costs.observe("demo", self.PIECE, 20)
+        prediction = costs.predict("demo", [self.PIECE])
+        assert prediction.seconds == pytest.approx(13)
+        assert prediction.measured
+        assert not costs.predict("other", [self.PIECE]).measured
+
+    def test_the_nearest_size_decides(self) -> None:
+        costs = CostModel("cpu")
+        costs.observe("demo", self.PIECE, 1)
+        costs.observe("demo", replace(self.PIECE, size=1e12), 2)
+        assert costs.predict("demo", [replace(self.PIECE, size=3e9)]).seconds == pytest.approx(1)
+        assert costs.predict("demo", [replace(self.PIECE, size=5e11)]).seconds == pytest.approx(2)
+
+    def test_kept_between_processes(self, tmp_path: Path) -> None:
+        file = tmp_path / "cache" / "speeds.json"
+        costs = CostModel("cpu", file)
+        costs.observe("demo", self.PIECE, 10)
+        costs.save()
+        assert CostModel("cpu", file).predict("demo", [self.PIECE]).seconds == pytest.approx(10)
+
+    @pytest.mark.parametrize("text", ["", "[]", "{}", '{"version": 99}', '{"version": 1, "seconds_per_unit": 3}'])
+    def test_an_unreadable_file_is_begun_anew(self, tmp_path: Path, text: str) -> None:
+        file = tmp_path / "speeds.json"
+        file.write_text(text)
+        costs = CostModel("cpu", file)
+        costs.observe("demo", self.PIECE, 1)
+        costs.save()
+        assert json.loads(file.read_text())["version"] == 1
+
+    def test_a_folder_that_cannot_be_written_is_no_failure(self, tmp_path: Path) -> None:
+        (tmp_path / "cache").write_text("a file, not a folder")
+        CostModel("cpu", tmp_path / "cache" / "speeds.json").save()
+
+
+class FakeClock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class TestProgress:
+    STAGES = (
+        StageSeconds(Stage.ENCODING_TEXT, 1.0),
+        StageSeconds(Stage.DENOISING, 6.0),
+        StageSeconds(Stage.DECODING, 2.0),
+        StageSeconds(Stage.MUXING, 1.0),
+    )
+
+    def tracker(self, *, measured: bool = True) -> tuple[ProgressTracker, list[Progress], FakeClock]:
+        events: list[Progress] = []
+        clock = FakeClock()
+        return ProgressTracker(Prediction(self.STAGES, measured), events.append, clock), events, clock
+
+    def test_stages_weigh_what_they_take(self) -> None:
+        tracker, events, _ = self.tracker()
+        for stage in (Stage.ENCODING_TEXT, Stage.DENOISING, Stage.DECODING, Stage.MUXING):
+            tracker.begin(stage)
+        tracker.advance(1.0)
+        assert [event.fraction for event in events] == pytest.approx([0, 0.1, 0.7, 0.9, 0.999])
+
+    def test_eta_follows_the_pace_of_this_job(self) -> None:
+        tracker, events, clock = self.tracker()
+        tracker.begin(Stage.DENOISING, 4)
+        assert events[-1].eta_seconds == pytest.approx(9)
+        clock.now = 3.0  # a quarter of the steps took 3 s instead of 1.5 s
+        tracker.advance(0.25, 1, 4)
+        assert events[-1].eta_seconds == pytest.approx(9 + 3)
+
+    def test_nothing_known_means_no_eta_until_the_first_step(self) -> None:
+        tracker, events, clock = self.tracker(measured=False)
+        tracker.begin(Stage.ENCODING_TEXT)
+        tracker.begin(Stage.DENOISING, 4)
+        assert [event.eta_seconds for event in events] == [None, None]
+        clock.now = 3.0
+        tracker.advance(0.25, 1, 4)
+        assert events[-1].eta_seconds == pytest.approx(9 + 6)  # the later stages are scaled alike
+
+    def test_small_changes_are_dropped_but_steps_are_not(self) -> None:
+        tracker, events, _ = self.tracker()
+        tracker.begin(Stage.DENOISING, 1000)
+        tracker.advance(0.001)
+        assert len(events) == 1
+        tracker.advance(0.001, 1, 1000)
+        assert len(events) == 2
+
+    @given(st.lists(st.tuples(st.sampled_from(list(Stage)), st.floats(0, 1)), max_size=20))
+    def test_never_falls(self, moves: list[tuple[Stage, float]]) -> None:
+        tracker, events, _ = self.tracker()
+        for stage, inner in moves:
+            tracker.begin(stage)
+            tracker.advance(inner)
+        fractions = [event.fraction for event in events]
+        assert fractions == sorted(fractions)
+        assert all(0 <= fraction < 1 for fraction in fractions)
+
+
+class TestSettings:
+    def test_from_the_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("WANWORKER_GENERATOR_MODEL_PATHS", '{"wan2.1-t2v-1.3b": "/models/wan"}')
+        monkeypatch.setenv("WANWORKER_GENERATOR_QUEUE_LIMIT", "3")
+        defaults: Any = {}
+        settings = GeneratorSettings(**defaults)
+        assert settings.model_paths == {"wan2.1-t2v-1.3b": Path("/models/wan")}
+        assert (settings.queue_limit, settings.port) == (3, 50053)
+
+    def test_every_setting_is_described(self) -> None:
+        assert all(field.description for field in GeneratorSettings.model_fields.values())
