@@ -129,8 +129,10 @@ class GatewayServiceServicer(object):
 
     def WatchJob(self, request, context):
         """Streams a job's events. The first is a snapshot, the last a snapshot in a final state, then the stream ends with
-        OK, also if the job failed. `sequence` rises from event to event. A reader that comes back with `after_sequence` misses
-        no change of state; progress and previews may be left out for a slow reader. Watching does not keep a job alive.
+        OK, also if the job failed. `sequence` rises from event to event. The first snapshot bears the sequence of the job's
+        last event, which is `after_sequence` itself if nothing has happened since. A reader that comes back with
+        `after_sequence` misses no change of state; progress and previews may be left out for a slow reader. Watching does
+        not keep a job alive.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

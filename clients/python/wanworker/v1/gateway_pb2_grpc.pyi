@@ -61,8 +61,10 @@ class GatewayServiceStub:
         wanworker.v1.gateway_pb2.WatchJobResponse,
     ]
     """Streams a job's events. The first is a snapshot, the last a snapshot in a final state, then the stream ends with
-    OK, also if the job failed. `sequence` rises from event to event. A reader that comes back with `after_sequence` misses
-    no change of state; progress and previews may be left out for a slow reader. Watching does not keep a job alive.
+    OK, also if the job failed. `sequence` rises from event to event. The first snapshot bears the sequence of the job's
+    last event, which is `after_sequence` itself if nothing has happened since. A reader that comes back with
+    `after_sequence` misses no change of state; progress and previews may be left out for a slow reader. Watching does
+    not keep a job alive.
     """
 
     ReadArtifact: grpc.UnaryStreamMultiCallable[
@@ -136,8 +138,10 @@ class GatewayServiceAsyncStub:
         wanworker.v1.gateway_pb2.WatchJobResponse,
     ]
     """Streams a job's events. The first is a snapshot, the last a snapshot in a final state, then the stream ends with
-    OK, also if the job failed. `sequence` rises from event to event. A reader that comes back with `after_sequence` misses
-    no change of state; progress and previews may be left out for a slow reader. Watching does not keep a job alive.
+    OK, also if the job failed. `sequence` rises from event to event. The first snapshot bears the sequence of the job's
+    last event, which is `after_sequence` itself if nothing has happened since. A reader that comes back with
+    `after_sequence` misses no change of state; progress and previews may be left out for a slow reader. Watching does
+    not keep a job alive.
     """
 
     ReadArtifact: grpc.aio.UnaryStreamMultiCallable[
@@ -221,8 +225,10 @@ class GatewayServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[collections.abc.Iterator[wanworker.v1.gateway_pb2.WatchJobResponse], collections.abc.AsyncIterator[wanworker.v1.gateway_pb2.WatchJobResponse]]:
         """Streams a job's events. The first is a snapshot, the last a snapshot in a final state, then the stream ends with
-        OK, also if the job failed. `sequence` rises from event to event. A reader that comes back with `after_sequence` misses
-        no change of state; progress and previews may be left out for a slow reader. Watching does not keep a job alive.
+        OK, also if the job failed. `sequence` rises from event to event. The first snapshot bears the sequence of the job's
+        last event, which is `after_sequence` itself if nothing has happened since. A reader that comes back with
+        `after_sequence` misses no change of state; progress and previews may be left out for a slow reader. Watching does
+        not keep a job alive.
         """
 
     @abc.abstractmethod
