@@ -1,0 +1,1 @@
+"""wan-demo: a small Wan checkpoint trained on the procedural world."""

@@ -1,0 +1,1 @@
+"""The procedural world that the demo models are trained on: words, scenes, captions, pictures."""
