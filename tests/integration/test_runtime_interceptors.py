@@ -510,6 +510,30 @@ async def test_a_bad_request_never_reaches_the_handler(served: Running, kind: Ki
     assert not reached
 
 
+async def _garbage() -> AsyncIterator[bytes]:
+    yield b"\xff\xff\xff"
+    await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("kind", WITH_PROMPT)
+async def test_bytes_that_are_no_message_are_a_bad_request(served: Running, kind: Kind) -> None:
+    reached: list[object] = []
+
+    async def action(context: object) -> None:
+        reached.append(context)
+
+    served.service.servicer.action = action
+    shape = kind if kind.startswith("stream") else "unary_stream"
+    raw = getattr(served.channel, shape)("/" + METHODS[kind])
+    calling = raw(_garbage() if kind.startswith("stream") else b"\xff\xff\xff")
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await (calling.read() if hasattr(calling, "read") else calling)
+    details = status_details(caught.value)
+    assert (details.code, details.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "BAD_MESSAGE")
+    assert "DecodeErr" not in details.message
+    assert not reached
+
+
 def empty_call(channel: grpc.aio.Channel, method: str) -> Any:
     return channel.unary_unary(
         f"/{STREAMS}/{method}",

@@ -10,6 +10,7 @@ from wanworker.runtime.interceptors.auth import (
     Principal,
     current_principal,
 )
+from wanworker.runtime.interceptors.decoding import DecodingInterceptor
 from wanworker.runtime.interceptors.errors import ErrorInterceptor
 from wanworker.runtime.interceptors.gate import GateInterceptor
 from wanworker.runtime.interceptors.running import RunningInterceptor
@@ -22,6 +23,7 @@ __all__ = [
     "Authenticator",
     "Call",
     "CallInterceptor",
+    "DecodingInterceptor",
     "ErrorInterceptor",
     "GateInterceptor",
     "Principal",
@@ -44,6 +46,7 @@ def default_interceptors(authenticator: Authenticator | None = None) -> list[grp
         TracingInterceptor(),
         AccessInterceptor(),
         ErrorInterceptor(),
+        DecodingInterceptor(),
         *([] if authenticator is None else [AuthInterceptor(authenticator)]),
         ValidationInterceptor(),
     ]

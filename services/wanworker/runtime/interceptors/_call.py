@@ -23,11 +23,11 @@ _SLACK_SHARE = 0.02
 the request took time to get here, and gRPC sends timeouts rounded up, by 1 % at most (100 s arrive as 101 s)."""
 
 if TYPE_CHECKING:
-    _Handler = grpc.RpcMethodHandler[Any, Any]
+    Handler = grpc.RpcMethodHandler[Any, Any]
 else:
-    _Handler = grpc.RpcMethodHandler
+    Handler = grpc.RpcMethodHandler
 
-_KINDS: Mapping[tuple[bool, bool], tuple[str, Callable[..., _Handler]]] = {
+_KINDS: Mapping[tuple[bool, bool], tuple[str, Callable[..., Handler]]] = {
     (False, False): ("unary_unary", grpc.unary_unary_rpc_method_handler),
     (False, True): ("unary_stream", grpc.unary_stream_rpc_method_handler),
     (True, False): ("stream_unary", grpc.stream_unary_rpc_method_handler),
@@ -64,30 +64,46 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     async def intercept_service(
         self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[_Handler | None]],
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
         handler_call_details: grpc.HandlerCallDetails,
-    ) -> _Handler | None:
+    ) -> Handler | None:
         """Wraps the handler of a call. Called by gRPC once a call."""
         handler = await continuation(handler_call_details)
-        if handler is None or handler_call_details.method.startswith(_INFRASTRUCTURE):
+        if handler is None or is_infrastructure(handler_call_details.method):
             return handler
-        kind, rebuild = _KINDS[handler.request_streaming, handler.response_streaming]
-        behaviour = getattr(handler, kind)
         method = handler_call_details.method.removeprefix("/")
         metadata = _first_values(handler_call_details.invocation_metadata)
 
-        async def intercepted(request: Any, context: "grpc.aio.ServicerContext[Any, Any]") -> Any:
-            async def proceed(request: Any) -> Any:
-                return await _serve(behaviour, request, context)
+        def wrapped(behaviour: Callable[..., Any]) -> Callable[..., Any]:
+            async def intercepted(request: Any, context: "grpc.aio.ServicerContext[Any, Any]") -> Any:
+                async def proceed(request: Any) -> Any:
+                    return await _serve(behaviour, request, context)
 
-            call = Call(method, metadata, request, context, context.time_remaining())
-            return await self.around(call, proceed)
+                call = Call(method, metadata, request, context, context.time_remaining())
+                return await self.around(call, proceed)
 
-        return rebuild(
-            intercepted,
-            request_deserializer=handler.request_deserializer,
-            response_serializer=handler.response_serializer,
-        )
+            return intercepted
+
+        return rebuilt(handler, wrapped, handler.request_deserializer)
+
+
+def is_infrastructure(method: str) -> bool:
+    """Whether a method (with its leading slash) is one that no interceptor of ours touches."""
+    return method.startswith(_INFRASTRUCTURE)
+
+
+def rebuilt(
+    handler: Handler,
+    wrapped: Callable[[Callable[..., Any]], Callable[..., Any]],
+    request_deserializer: Callable[[bytes], Any] | None,
+) -> Handler:
+    """The handler with its behaviour, whatever its kind, replaced by `wrapped(behaviour)`."""
+    kind, rebuild = _KINDS[handler.request_streaming, handler.response_streaming]
+    return rebuild(
+        wrapped(getattr(handler, kind)),
+        request_deserializer=request_deserializer,
+        response_serializer=handler.response_serializer,
+    )
 
 
 async def _serve(behaviour: Callable[..., Any], request: Any, context: Any) -> Any:
