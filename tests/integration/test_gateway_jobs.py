@@ -245,10 +245,11 @@ async def test_stills_go_before_videos(tmp_path: Path) -> None:
 
 async def test_a_failed_job_is_data(system: System) -> None:
     failure = Failure(grpc.StatusCode.FAILED_PRECONDITION, "MODEL_NOT_FOUND", "no model there", {"path": "/m"})
-    system.generator.failures = [failure]
+    system.generator.failures = [failure, failure]
     events = await system.watch((await system.create()).id)
     job = events[-1].snapshot
     assert job.state == pb.JOB_STATE_FAILED
+    assert (job.attempts, [row.reason for row in job.warnings]) == (2, ["MODEL_NOT_FOUND"])
     assert (job.failure.code, job.failure.reason) == ("FAILED_PRECONDITION", "MODEL_NOT_FOUND")
     assert job.failure.metadata == {"path": "/m"}
     assert not job.HasField("artifact")

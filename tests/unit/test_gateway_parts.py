@@ -142,10 +142,11 @@ def test_rates_learn() -> None:
         rate.observe(seconds)
     assert rate.seconds == pytest.approx(13.0)
     rates = Rates()
-    assert rates.wait(0, 4) == 0.0
-    assert rates.wait(4, 4) is None
-    rates.job.observe(8.0)
-    assert rates.wait(4, 4) == pytest.approx(2.0)
+    assert rates.any_job is None
+    rates.job(still=True).observe(8.0)
+    assert rates.any_job == 8.0
+    rates.job(still=False).observe(80.0)
+    assert rates.any_job == 80.0
 
 
 # Files

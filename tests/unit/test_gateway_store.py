@@ -23,6 +23,7 @@ from wanworker.gateway.model import (
     Warning,
     now,
 )
+from wanworker.gateway.queueing import due
 from wanworker.gateway.store import SqlJobStore
 
 SETTINGS = GenerationSettings("demo", 256, 144, 33, 16, 15, 5.0)
@@ -38,10 +39,11 @@ async def store(tmp_path: Path) -> AsyncIterator[SqlJobStore]:
     await opened.close()
 
 
-def a_job(name: str, job_type: JobType = JobType.VIDEO_FAST, request_id: str = "") -> Job:
+def a_job(name: str, job_type: JobType = JobType.VIDEO_FAST, request_id: str = "", head_start: float = 600.0) -> Job:
     """A job that waits."""
     spec = JobSpec("a cat", job_type=job_type, request_id=request_id)
-    return Job(name, spec, JobState.QUEUED, now(), Inner(seed=2**64 - 1), sequence=1)
+    place = due(now(), still=job_type.still, head_start_seconds=head_start)
+    return Job(name, spec, JobState.QUEUED, now(), Inner(seed=2**64 - 1, due=place), sequence=1)
 
 
 async def test_a_job_comes_back_as_it_was(store: SqlJobStore) -> None:
@@ -120,6 +122,7 @@ async def test_pages(store: SqlJobStore) -> None:
 
 async def test_a_job_ends_once_however_many_try(store: SqlJobStore) -> None:
     book = JobBook(store, 1.0)
+    await book.activate()
     await book.add(a_job("job"), "f", b"")
     await book.change("job", lambda job: replace(job, state=JobState.RUNNING))
     ended = await asyncio.gather(
