@@ -2,7 +2,7 @@
 
 import asyncio
 import io
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from tests.support.gateway import Failure, System, running_system, until
+from tests.support.gateway import Failure, System, each_store, running_system, until
 from wanworker.client.status import status_details
 from wanworker.gateway.references import ReferenceFetcher
 from wanworker.v1 import gateway_pb2 as pb
@@ -24,6 +24,12 @@ OUT_OF_MEMORY = Failure(
     "too large",
     {"needed_bytes": "10", "free_bytes": "5"},
 )
+
+
+@pytest.fixture(params=["sqlite", "postgres"], autouse=True)
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[None]:
+    """Every test is run on both databases."""
+    yield from each_store(request.param, tmp_path / "database")
 
 
 @pytest.fixture

@@ -2,17 +2,23 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 
-from tests.support.gateway import Failure, System, running_system, until
+from tests.support.gateway import Failure, System, each_store, running_system, until
 from wanworker.client.status import status_details
 from wanworker.v1 import gateway_pb2 as pb
 from wanworker.v1 import types_pb2
+
+
+@pytest.fixture(params=["sqlite", "postgres"], autouse=True)
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[None]:
+    """Every test is run on both databases."""
+    yield from each_store(request.param, tmp_path / "database")
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The job table, on SQLite."""
+"""The job table, on both databases."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.postgres import database_url
 from wanworker.gateway.asked import JobSpec, JobType, ReferenceImage
 from wanworker.gateway.book import JobBook
 from wanworker.gateway.generation import FrameStatistics, GenerationSettings, Made, Stage, StageSeconds
@@ -30,13 +31,14 @@ SETTINGS = GenerationSettings("demo", 256, 144, 33, 16, 15, 5.0)
 STATISTICS = FrameStatistics(0.5, 0.1, 0.01)
 
 
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[SqlJobStore]:
+@pytest.fixture(params=["sqlite", "postgres"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SqlJobStore]:
     """An open store."""
-    opened = SqlJobStore(f"sqlite:///{tmp_path / 'jobs.sqlite'}")
-    await opened.open()
-    yield opened
-    await opened.close()
+    for url in database_url(request.param, tmp_path):
+        opened = SqlJobStore(url)
+        await opened.open()
+        yield opened
+        await opened.close()
 
 
 def a_job(name: str, job_type: JobType = JobType.VIDEO_FAST, request_id: str = "", head_start: float = 600.0) -> Job:
