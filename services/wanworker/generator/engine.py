@@ -213,8 +213,8 @@ class Engine:
 def _forget_frames(error: BaseException) -> None:
     """Drops the tracebacks of an error and of those behind it, for their frames hold latents and activations.
 
-    Clearing the frames' variables is not enough: a frame keeps its function, and with it whatever that closes over. gRPC
-    keeps the error for a while after the call. What the traceback said stays as a note, which logs show.
+    Clearing the frames' variables is not enough: a frame keeps its function, and with it whatever that closes over.
+    gRPC keeps the error for a while after the call. What the traceback said stays as a note, which logs show.
     """
     error.add_note("".join(traceback.format_exception(error)).rstrip())
     seen: BaseException | None = error
