@@ -33,7 +33,7 @@ up: $(VENV)/.services ## Run the three services on the demo models in the foregr
 test: $(VENV)/.dev ## Run all tests
 	$(BIN)/python -m pytest
 
-chaos: $(VENV)/.dev ## Kill the processes at random under JOBS=… jobs, planned by SEED=…, on STORE=sqlite or a Postgres URL
+chaos: $(VENV)/.dev ## Kill the processes at random under JOBS=… jobs, planned by SEED=…, on STORE=sqlite, postgres or a URL
 	@$(BIN)/python -m tests.chaos --jobs $(JOBS) --seed $(SEED) --store "$(STORE)"
 
 bench: $(VENV)/.dev ## Measure what benchmarks/ measures, and print the tables
