@@ -14,6 +14,9 @@ from tests.support.gateway import System, running_system, until
 from wanworker.client.status import status_details
 from wanworker.gateway import service
 from wanworker.gateway.artifacts import DirectoryArtifactStore, PartFile
+from wanworker.gateway.database import StoreUnavailableError
+from wanworker.gateway.model import Job
+from wanworker.gateway.store import SqlJobStore
 from wanworker.v1 import gateway_pb2 as pb
 
 
@@ -107,6 +110,41 @@ async def test_parts_that_nobody_will_finish_are_removed_at_the_start(tmp_path: 
         part.write_bytes(b"x")
         async with system.second():
             assert part.exists()
+
+
+async def test_a_file_that_vanished_before_it_was_stored_is_made_again(tmp_path: Path, monkeypatch: Any) -> None:
+    commit = DirectoryArtifactStore.commit
+
+    async def vanish(self: DirectoryArtifactStore, job_id: str, attempt: int, media_type: str) -> None:
+        if attempt == 1:
+            self.discard(job_id)
+        await commit(self, job_id, attempt, media_type)
+
+    monkeypatch.setattr(DirectoryArtifactStore, "commit", vanish)
+    async with running_system(tmp_path / "data") as system:
+        job = await system.finished((await system.create()).id)
+        assert (job.state, job.attempts) == (pb.JOB_STATE_SUCCEEDED, 2)
+        assert len(system.enhancer.requests) == 1
+
+
+async def test_writes_that_fail_now_and_then_delay_a_job_and_lose_nothing(tmp_path: Path, monkeypatch: Any) -> None:
+    save = SqlJobStore.save
+    calls = 0
+
+    async def flaky(self: SqlJobStore, job: Job) -> bool:
+        nonlocal calls
+        calls += 1
+        if calls % 2:
+            raise StoreUnavailableError("gone for a moment", "STORE_UNAVAILABLE")
+        return await save(self, job)
+
+    monkeypatch.setattr(SqlJobStore, "save", flaky)
+    async with running_system(tmp_path / "data") as system:
+        jobs = [await system.create() for _ in range(3)]
+        for job in jobs:
+            final = await system.finished(job.id)
+            assert (final.state, final.attempts) == (pb.JOB_STATE_SUCCEEDED, 1)
+        assert len(system.generator.requests) == len(system.enhancer.requests) == 3
 
 
 async def test_a_database_that_is_busy_delays_a_job_and_loses_nothing(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Two gateways on one store: both serve, one works, and the other takes over."""
 
 import asyncio
+import copy
 import os
 import signal
 import sys
@@ -96,6 +97,21 @@ async def test_a_second_gateway_serves_every_call(system: System, other: System)
     estimate = await other.stub.EstimateJob(pb.EstimateJobRequest(spec=pb.JobSpec(prompt="a cat")))
     assert estimate.estimate.fits
     assert estimate.queue_wait.ToSeconds() == 0
+
+
+async def test_gateways_that_start_at_the_same_moment_agree_who_works(tmp_path: Path) -> None:
+    async with running_system(tmp_path / "data") as system:
+        await system.stop()
+        others = [copy.copy(system) for _ in range(3)]
+        await asyncio.gather(*(other.start() for other in others))
+        try:
+            jobs = [await other.create() for other in others]
+            for other, job in zip(others[::-1], jobs, strict=True):
+                assert (await other.finished(job.id)).state == pb.JOB_STATE_SUCCEEDED
+            assert len(system.generator.requests) == 3
+        finally:
+            for other in others:
+                await other.stop()
 
 
 async def test_a_job_is_cancelled_through_the_second_gateway(system: System, other: System) -> None:

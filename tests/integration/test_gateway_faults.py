@@ -312,7 +312,8 @@ async def test_a_model_that_was_not_found_is_asked_for_once_more(system: System)
     system.generator.failures = [missing, UNAVAILABLE, missing]
     job = await system.finished((await system.create()).id)
     assert (job.failure.code, job.failure.reason) == ("FAILED_PRECONDITION", "MODEL_NOT_FOUND")
-    assert (job.failure.metadata, job.attempts) == ({"path": "/m"}, 3)
+    assert job.failure.metadata == {"path": "/m"}
+    assert job.attempts == 3
 
 
 # Reference images

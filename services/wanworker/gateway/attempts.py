@@ -13,7 +13,7 @@ from wanworker.gateway.ladder import rungs_below
 from wanworker.gateway.model import Degradation, Job, Preview, Progress, Warning, now
 from wanworker.gateway.peers import Order, PeerError, Waiting
 from wanworker.gateway.presets import format_of
-from wanworker.gateway.progress import ProgressMeter
+from wanworker.gateway.progress import ProgressMeter, begin_attempt
 from wanworker.gateway.workflow import Verdict
 from wanworker.runtime import names
 
@@ -44,7 +44,7 @@ class Attempts:
         """One attempt. MADE, AGAIN or WAIT; exceptions end the job."""
         if job.attempts >= self._shop.settings.attempt_limit:
             raise PeerError("ABORTED", "TOO_MANY_ATTEMPTS", f"given up after {job.attempts} attempts")
-        job = await self._steps.change(job, lambda job: replace(job, attempts=job.attempts + 1))
+        job = await self._steps.change(job, begin_attempt)
         with telemetry.TRACER.start_as_current_span(names.SPAN_ATTEMPT, attributes=_attributes(job)) as span:
             try:
                 job = await self._fit(job)

@@ -18,6 +18,7 @@ from wanworker.gateway.follower import Follower
 from wanworker.gateway.generation import Stage
 from wanworker.gateway.hub import Feed, MovedError, Subscription
 from wanworker.gateway.model import Happening, Job, JobEvent, JobState, Progress, Snapshot, now
+from wanworker.gateway.progress import take_up
 from wanworker.gateway.queueing import forecast
 from wanworker.gateway.rates import Rates
 from wanworker.gateway.store import JobStore
@@ -57,7 +58,7 @@ class JobBook:
         if grace_seconds and await self.store.pending():
             await asyncio.sleep(grace_seconds)
         jobs = await self.store.unfinished()
-        self._feeds = {job.id: Feed(job) for job in jobs}
+        self._feeds = {job.id: Feed(take_up(job)) for job in jobs}
         self.active = True
         self._follower.fail(MovedError())
         await self.look_for_word()
@@ -79,6 +80,7 @@ class JobBook:
                 if job is None or job.state.final:
                     continue
                 self._feeds.setdefault(row.id, Feed(job))
+                self._follower.fail(MovedError())
                 self.tell_positions()
             if row.cancel_requested:
                 await self.cancel(row.id)

@@ -1,5 +1,6 @@
 """Which stored files are deleted, and when. A job outlives its file; a file never goes while its job is not done."""
 
+import logging
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -8,6 +9,8 @@ from wanworker.gateway.artifacts import DirectoryArtifactStore, StoredFile
 from wanworker.gateway.book import JobBook
 from wanworker.gateway.model import now
 from wanworker.runtime.errors import NotFoundError
+
+_LOG = logging.getLogger("wanworker.gateway.expiry")
 
 
 @dataclass(frozen=True)
@@ -48,12 +51,17 @@ class Caretaker:
 
     async def look(self) -> None:
         """Sweep if it is time; the first time, clear away what a gateway has left that was killed."""
-        if self._swept_at is None:
-            await self._clear_parts()
-        elif time.monotonic() - self._swept_at < self._every:
+        first = self._swept_at is None
+        if self._swept_at is not None and time.monotonic() - self._swept_at < self._every:
             return
         self._swept_at = time.monotonic()
-        await self._sweep()
+        try:
+            if first:
+                await self._clear_parts()
+            await self._sweep()
+        except OSError:
+            # Jobs go on; what is too much stays until the next look.
+            _LOG.exception("stored files could not be cleared away")
 
     async def _clear_parts(self) -> None:
         kept = {(job.id, job.inner.made.attempt) for job in self._book.all_live() if job.inner.made is not None}

@@ -71,11 +71,13 @@ class Gateway:
         await self._duty.start()
 
     async def drain(self) -> None:
-        """Refuse new jobs, hand back the running ones, and send every watcher away to come back."""
+        """Refuse new jobs, hand back the running ones, send every watcher away to come back, and let another
+        gateway take over: it need not wait until the last call here has ended."""
         refusal = self.jobs.refuse()
         await self._duty.stop()
         await self._runner.drain()
         await self._book.close(refusal)
+        await self._duty.close()
 
     async def close(self) -> None:
         """Release everything."""

@@ -198,7 +198,13 @@ class JobSteps:
             names.SPAN_STORE,
             attributes={names.ATTR_SIZE_BYTES: made.size_bytes, names.ATTR_MEDIA_TYPE: made.media_type},
         ):
-            await self._shop.artifacts.commit(job.id, made.attempt, made.media_type)
+            try:
+                await self._shop.artifacts.commit(job.id, made.attempt, made.media_type)
+            except FileNotFoundError:
+                # The gateway that received it is gone, and so is its disk: the work begins anew without it.
+                _LOG.warning("job %s: its file is gone and is made again", job.id)
+                await self.change(job, lambda job: replace(job, inner=replace(job.inner, made=None)))
+                return Verdict.END.value
             elapsed = (now() - (job.start_time or job.create_time)).total_seconds()
             for warning in grade(Result(made, elapsed, self._shop.settings.slow_job_seconds)):
                 job = await self.warn(job, warning)
@@ -241,7 +247,8 @@ class JobSteps:
         """The meter of an attempt; the enhancer's share counts as the first one's."""
         meter = self._meters.get(job.id)
         if meter is None or meter.attempt != attempt:
-            meter = ProgressMeter(await self._weights(job), attempt)
+            told = job.progress.fraction if job.progress.attempt == attempt else 0.0
+            meter = ProgressMeter(await self._weights(job), attempt, told)
             self._meters[job.id] = meter
         return meter
 
