@@ -144,16 +144,19 @@ class JobBook:
         feed = self._feeds.get(job_id)
         if feed is None:
             return None
-        async with feed.lock:
-            if feed.job.state.final:
-                return None
-            job = change(feed.job)
-            job = replace(job, sequence=feed.job.sequence + 1)
-            if not await self.store.save(job):
-                return None
-            feed.saved_at = time.monotonic()
-            feed.settle(job, body)
-        feed.flush()
+        try:
+            async with feed.lock:
+                if feed.job.state.final:
+                    return None
+                job = change(feed.job)
+                job = replace(job, sequence=feed.job.sequence + 1)
+                if not await self.store.save(job):
+                    return None
+                feed.saved_at = time.monotonic()
+                feed.settle(job, body)
+        finally:
+            # Also if it could not be saved: what waited meanwhile must not come after what is newer.
+            feed.flush()
         if job.state.final:
             self._feeds.pop(job_id, None)
             self._on_finished(job)
