@@ -139,6 +139,11 @@ async def test_weights_that_do_not_fit_are_out_of_memory_too() -> None:
         assert generator.engine.loaded() == {}
 
 
+async def test_a_warm_up_that_does_not_fit_does_not_keep_the_service_from_serving() -> None:
+    async with running_generator(memory_budget_bytes=5_000_000, preload=True) as generator:
+        assert (await generator.generate(**SMALL)).completed.size_bytes > 0
+
+
 async def test_status_and_estimate_know_the_budget() -> None:
     async with running_generator(memory_budget_bytes=3_000_000) as generator:
         status = await generator.stub.GetStatus(generator_pb2.GeneratorServiceGetStatusRequest())
