@@ -5,6 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PROMPT ?= a red ball bounces across a green meadow at sunset
 OUT ?= out/demo.mp4
+JOBS ?= 40
+SEED ?= 1
+STORE ?= sqlite
 
 # Two cores are enough to build and to run; more are used where they are free.
 export CMAKE_BUILD_PARALLEL_LEVEL ?= $(shell nproc 2>/dev/null || echo 2)
@@ -15,7 +18,7 @@ export HF_HUB_OFFLINE ?= 1
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check proto clean
+.PHONY: help demo up test check proto chaos bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +32,12 @@ up: $(VENV)/.services ## Run the three services on the demo models in the foregr
 
 test: $(VENV)/.dev ## Run all tests
 	$(BIN)/python -m pytest
+
+chaos: $(VENV)/.dev ## Kill the processes at random under JOBS=… jobs, planned by SEED=…, on STORE=sqlite, postgres or a URL
+	@$(BIN)/python -m tests.chaos --jobs $(JOBS) --seed $(SEED) --store "$(STORE)"
+
+bench: $(VENV)/.dev ## Measure what benchmarks/ measures, and print the tables
+	@for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(BIN)/python -m benchmarks.$$(basename $$file .py) || exit 1; done
 
 check: $(VENV)/.dev $(VENV)/.proto ## Lint, types, contract, generated files: everything that is not a test
 	$(BIN)/ruff check .

@@ -2,7 +2,7 @@
 
 import asyncio
 import io
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from tests.support.gateway import Failure, System, running_system, until
+from tests.support.gateway import Failure, System, each_store, running_system, until
 from wanworker.client.status import status_details
 from wanworker.gateway.references import ReferenceFetcher
 from wanworker.v1 import gateway_pb2 as pb
@@ -24,6 +24,12 @@ OUT_OF_MEMORY = Failure(
     "too large",
     {"needed_bytes": "10", "free_bytes": "5"},
 )
+
+
+@pytest.fixture(params=["sqlite", "postgres"], autouse=True)
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[None]:
+    """Every test is run on both databases."""
+    yield from each_store(request.param, tmp_path / "database")
 
 
 @pytest.fixture
@@ -250,17 +256,64 @@ async def test_what_the_estimate_refuses_is_never_tried(system: System) -> None:
     assert job.attempts == 1
 
 
-@pytest.mark.parametrize(
-    ("policy", "succeeds"),
-    [(pb.DEGRADATION_POLICY_FORBIDDEN, False), (pb.DEGRADATION_POLICY_SAME_OUTPUT_ONLY, True)],
-)
-async def test_the_caller_may_forbid_degradation(system: System, policy: Any, succeeds: bool) -> None:
-    system.generator.failures = [OUT_OF_MEMORY]
-    job = await system.finished((await system.create(degradation=policy)).id)
+POLICIES = [
+    # Policy, times that memory runs out, whether the job succeeds, rungs, whether the enhancer is asked for its memory.
+    (pb.DEGRADATION_POLICY_FORBIDDEN, 1, False, [], False),
+    (pb.DEGRADATION_POLICY_SAME_OUTPUT_ONLY, 1, True, ["spare_memory"], True),
+    (pb.DEGRADATION_POLICY_SAME_OUTPUT_ONLY, 2, False, ["spare_memory"], True),
+    (pb.DEGRADATION_POLICY_ALLOWED, 2, True, ["spare_memory", "quality_balanced"], True),
+    (pb.DEGRADATION_POLICY_ALLOWED, 3, True, ["spare_memory", "quality_balanced", "quality_fast"], True),
+    (pb.DEGRADATION_POLICY_ALLOWED, 9, False, ["spare_memory", "quality_balanced", "quality_fast"], True),
+]
+
+
+@pytest.mark.parametrize(("policy", "times", "succeeds", "rungs", "unloads"), POLICIES)
+async def test_the_caller_says_how_far_quality_may_be_lowered(
+    system: System, policy: Any, times: int, succeeds: bool, rungs: list[str], unloads: bool
+) -> None:
+    system.generator.failures = [OUT_OF_MEMORY] * times
+    spec = {"job_type": pb.JOB_TYPE_VIDEO_HIGH, "degradation": policy}
+    events = await system.watch((await system.create(**spec)).id)
+    job = events[-1].snapshot
     assert (job.state == pb.JOB_STATE_SUCCEEDED) is succeeds
-    if not succeeds:
+    assert [row.rung for row in job.degradations] == rungs
+    assert [row.attempt for row in job.degradations] == list(range(1, len(rungs) + 1))
+    assert (system.enhancer.unloads > 0) is unloads
+    assert job.attempts == len(system.generator.requests) == len(rungs) + 1
+    if succeeds:
+        assert job.delivered.settings == job.resolved == job.degradations[-1].to
+    else:
         assert job.failure.reason == "GPU_OUT_OF_MEMORY"
         assert job.failure.metadata == {"needed_bytes": "10", "free_bytes": "5"}
+
+
+async def test_an_enhancer_that_is_away_does_not_hold_the_ladder_up(system: System) -> None:
+    await system.enhancer_peer.down()
+    system.generator.failures = [OUT_OF_MEMORY]
+    job = await system.finished((await system.create(enhance=False)).id)
+    assert (job.state, [row.rung for row in job.degradations]) == (pb.JOB_STATE_SUCCEEDED, ["spare_memory"])
+
+
+async def test_after_a_job_was_lowered_the_next_is_not(system: System) -> None:
+    system.generator.failures = [OUT_OF_MEMORY]
+    first = await system.finished((await system.create(job_type=pb.JOB_TYPE_VIDEO_HIGH)).id)
+    second = await system.finished((await system.create(job_type=pb.JOB_TYPE_VIDEO_HIGH)).id)
+    assert first.degradations
+    assert not second.degradations
+    assert (second.delivered.fps, second.delivered.settings.memory.tiled_decode) == (16, False)
+
+
+async def test_a_model_that_was_not_found_is_asked_for_once_more(system: System) -> None:
+    missing = Failure(grpc.StatusCode.FAILED_PRECONDITION, "MODEL_NOT_FOUND", "no model there", {"path": "/m"})
+    system.generator.failures = [missing]
+    job = await system.finished((await system.create()).id)
+    assert (job.state, job.attempts, reasons(job)) == (pb.JOB_STATE_SUCCEEDED, 2, ["MODEL_NOT_FOUND"])
+    # Once a job: other troubles in between do not count.
+    system.generator.failures = [missing, UNAVAILABLE, missing]
+    job = await system.finished((await system.create()).id)
+    assert (job.failure.code, job.failure.reason) == ("FAILED_PRECONDITION", "MODEL_NOT_FOUND")
+    assert job.failure.metadata == {"path": "/m"}
+    assert job.attempts == 3
 
 
 # Reference images

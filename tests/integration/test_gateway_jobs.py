@@ -2,17 +2,23 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 
-from tests.support.gateway import Failure, System, running_system, until
+from tests.support.gateway import Failure, System, each_store, running_system, until
 from wanworker.client.status import status_details
 from wanworker.v1 import gateway_pb2 as pb
 from wanworker.v1 import types_pb2
+
+
+@pytest.fixture(params=["sqlite", "postgres"], autouse=True)
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[None]:
+    """Every test is run on both databases."""
+    yield from each_store(request.param, tmp_path / "database")
 
 
 @pytest.fixture
@@ -245,10 +251,11 @@ async def test_stills_go_before_videos(tmp_path: Path) -> None:
 
 async def test_a_failed_job_is_data(system: System) -> None:
     failure = Failure(grpc.StatusCode.FAILED_PRECONDITION, "MODEL_NOT_FOUND", "no model there", {"path": "/m"})
-    system.generator.failures = [failure]
+    system.generator.failures = [failure, failure]
     events = await system.watch((await system.create()).id)
     job = events[-1].snapshot
     assert job.state == pb.JOB_STATE_FAILED
+    assert (job.attempts, [row.reason for row in job.warnings]) == (2, ["MODEL_NOT_FOUND"])
     assert (job.failure.code, job.failure.reason) == ("FAILED_PRECONDITION", "MODEL_NOT_FOUND")
     assert job.failure.metadata == {"path": "/m"}
     assert not job.HasField("artifact")

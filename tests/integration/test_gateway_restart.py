@@ -4,17 +4,23 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import grpc
 import pytest
 
-from tests.support.gateway import System, running_system, until
+from tests.support.gateway import System, each_store, running_system, until
 from wanworker.client.status import status_details
 from wanworker.v1 import gateway_pb2 as pb
 from wanworker.v1 import gateway_pb2_grpc
+
+
+@pytest.fixture(params=["sqlite", "postgres"], autouse=True)
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[None]:
+    """Every test is run on both databases."""
+    yield from each_store(request.param, tmp_path / "database")
 
 
 @pytest.fixture
@@ -108,6 +114,7 @@ async def killed_at_the_end(system: System, port_file: Path) -> AsyncIterator[No
         "WANWORKER_GATEWAY_PORT": "0",
         "WANWORKER_GATEWAY_PORT_FILE": str(port_file),
         "WANWORKER_GATEWAY_DATA_DIR": str(system.data_dir),
+        "WANWORKER_GATEWAY_DATABASE_URL": system.database_url,
         "WANWORKER_GATEWAY_ENHANCER_ADDRESS": system.enhancer_peer.address,
         "WANWORKER_GATEWAY_GENERATOR_ADDRESS": system.generator_peer.address,
     }

@@ -56,6 +56,22 @@ async def test_a_job_is_one_trace_from_the_call_to_the_generator(tmp_path: Path,
     assert headers["traceparent"].split("-")[1] == job.trace_id
 
 
+async def test_a_rung_and_a_warning_are_events_of_the_attempt(tmp_path: Path, spans: InMemorySpanExporter) -> None:
+    async with running_system(tmp_path / "data") as system:
+        system.generator.fits = lambda settings: settings.memory.tiled_decode
+        system.generator.statistics.mean_luma = 0.0
+        await system.finished((await system.create()).id)
+        await until(lambda: any(span.name == "job" for span in spans.get_finished_spans()))
+    events = {
+        span.name: [(event.name, dict(event.attributes or {})) for event in span.events]
+        for span in spans.get_finished_spans()
+    }
+    assert ("enhancer_unload", {"outcome": "unloaded"}) in events["attempt"]
+    assert ("degradation", {"rung": "spare_memory", "wanworker.attempt": 0}) in events["attempt"]
+    reasons = [attributes["wanworker.reason"] for name, attributes in events["store"] if name == "warning"]
+    assert "BLACK_FRAMES" in reasons
+
+
 async def test_a_job_keeps_its_trace_over_a_restart(tmp_path: Path, spans: InMemorySpanExporter) -> None:
     async with running_system(tmp_path / "data") as system:
         system.generator.gate = asyncio.Event()

@@ -1,8 +1,9 @@
 """Fakes of the gateway's peers, which speak the contract over real sockets and do what a test tells them to."""
 
 import asyncio
+import copy
 import hashlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ import grpc
 import grpc.aio
 from google.rpc import error_details_pb2, status_pb2
 
+from tests.support.postgres import database_url
 from wanworker.gateway.references import ReferenceFetcher
 from wanworker.gateway.service import build_service
 from wanworker.gateway.settings import GatewaySettings
@@ -25,6 +27,18 @@ from wanworker.v1 import (
     generator_pb2_grpc,
     types_pb2,
 )
+
+stores = [""]
+"""The database that systems use which are given none: the last one; `each_store` appends."""
+
+
+def each_store(kind: str, folder: Path) -> Iterator[None]:
+    """Has the systems of a test use a new database of a kind, "sqlite" or "postgres"."""
+    for url in database_url(kind, folder):
+        stores.append(url)
+        yield
+        stores.remove(url)
+
 
 MEDIA_TYPES = {1: "video/mp4", 2: "image/png", 3: "image/webp"}
 
@@ -54,6 +68,7 @@ class FakeEnhancer(enhancer_pb2_grpc.EnhancerServiceServicer):
         self.requests: list[enhancer_pb2.EnhanceRequest] = []
         self.answer: Callable[[str], str] = lambda prompt: f"{prompt}, cinematic, slow pan"
         self.delay = 0.0
+        self.unloads = 0
         self.failure: Failure | None = None
 
     async def Enhance(self, request: Any, context: Any) -> AsyncIterator[enhancer_pb2.EnhanceResponse]:  # noqa: N802
@@ -71,8 +86,9 @@ class FakeEnhancer(enhancer_pb2_grpc.EnhancerServiceServicer):
         yield enhancer_pb2.EnhanceResponse(completed=done)
 
     async def Unload(self, request: Any, context: Any) -> enhancer_pb2.UnloadResponse:  # noqa: N802
-        """Has nothing to free."""
-        return enhancer_pb2.UnloadResponse()
+        """Counts how often it is asked."""
+        self.unloads += 1
+        return enhancer_pb2.UnloadResponse(unloaded=True)
 
     async def GetStatus(self, request: Any, context: Any) -> enhancer_pb2.EnhancerServiceGetStatusResponse:  # noqa: N802
         """Says that it is well."""
@@ -201,7 +217,7 @@ class Peer:
 class System:
     """Two fakes and real gateways on one data folder, one at a time."""
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, database_url: str = "") -> None:
         self.enhancer = FakeEnhancer()
         self.generator = FakeGenerator()
         self.enhancer_peer = Peer(
@@ -211,6 +227,7 @@ class System:
             lambda server: generator_pb2_grpc.add_GeneratorServiceServicer_to_server(self.generator, server)
         )
         self.data_dir = data_dir
+        self.database_url = database_url
         self.fetcher: ReferenceFetcher | None = None
         self.server: ServiceServer | None = None
         self.channel: grpc.aio.Channel | None = None
@@ -218,10 +235,16 @@ class System:
 
     async def start(self, **values: Any) -> None:
         """Start a gateway."""
+        self.server = await self._serve(**values)
+        self.channel = grpc.aio.insecure_channel(self.server.address)
+        self.stub = gateway_pb2_grpc.GatewayServiceStub(self.channel)
+
+    async def _serve(self, **values: Any) -> ServiceServer:
         settings = GatewaySettings(
             **{
                 "port": 0,
                 "data_dir": self.data_dir,
+                "database_url": self.database_url,
                 "enhancer_address": self.enhancer_peer.address,
                 "generator_address": self.generator_peer.address,
                 "drain_pause_seconds": 0.0,
@@ -231,10 +254,19 @@ class System:
                 **values,
             }
         )
-        self.server = ServiceServer(build_service(settings, self.fetcher), settings)
-        await self.server.start()
-        self.channel = grpc.aio.insecure_channel(self.server.address)
-        self.stub = gateway_pb2_grpc.GatewayServiceStub(self.channel)
+        server = ServiceServer(build_service(settings, self.fetcher), settings)
+        await server.start()
+        return server
+
+    @asynccontextmanager
+    async def second(self, **values: Any) -> AsyncIterator["System"]:
+        """Another gateway on the same store, with the same peers; `start` has come first, so that it waits."""
+        other = copy.copy(self)
+        await other.start(**values)
+        try:
+            yield other
+        finally:
+            await other.stop()
 
     async def stop(self) -> None:
         """Stop the gateway as SIGTERM does."""
@@ -269,7 +301,7 @@ class System:
 @asynccontextmanager
 async def running_system(data_dir: Path, **values: Any) -> AsyncIterator[System]:
     """Both fakes and a gateway."""
-    system = System(data_dir)
+    system = System(data_dir, stores[-1])
     await system.enhancer_peer.up()
     await system.generator_peer.up()
     try:

@@ -1,4 +1,4 @@
-"""The small pure parts: ladder, grades, progress, files, references, and what importing costs."""
+"""The small pure parts: grades, progress, files, references, and what importing costs."""
 
 import asyncio
 import contextlib
@@ -16,10 +16,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from wanworker.gateway.artifacts import DirectoryArtifactStore
-from wanworker.gateway.asked import DegradationPolicy
 from wanworker.gateway.generation import FrameStatistics, GenerationSettings, Made, Stage
 from wanworker.gateway.grade import Result, grade
-from wanworker.gateway.ladder import rungs_below
 from wanworker.gateway.model import Progress
 from wanworker.gateway.progress import ProgressMeter, Weights
 from wanworker.gateway.rates import Rate, Rates
@@ -28,48 +26,6 @@ from wanworker.runtime.errors import InternalError
 
 HIGH = GenerationSettings("wan", 1920, 1088, 81, 16, 25, 7.5)
 GOOD = Made(HIGH, "r1", 1920, 1080, "video/mp4", 10_000_000, b"", FrameStatistics(0.5, 0.2, 0.01))
-
-
-# Ladder
-
-
-def test_the_ladder_goes_from_free_to_painful() -> None:
-    rungs = [(rung.name, settings) for rung, settings in rungs_below(HIGH, DegradationPolicy.ALLOWED)]
-    names = [name for name, _ in rungs]
-    assert names == ["spare_memory", "quality_balanced", "quality_fast", "size_720", "size_480"]
-    last = rungs[-1][1]
-    assert (last.width, last.height, last.frames, last.fps, last.steps) == (848, 480, 61, 12, 15)
-    spared = rungs[0][1]
-    assert replace(spared, memory=HIGH.memory) == HIGH
-
-
-@pytest.mark.parametrize(
-    ("policy", "count"), [(DegradationPolicy.FORBIDDEN, 0), (DegradationPolicy.SAME_OUTPUT_ONLY, 1)]
-)
-def test_the_policy_bounds_the_ladder(policy: DegradationPolicy, count: int) -> None:
-    assert len(list(rungs_below(HIGH, policy))) == count
-
-
-@given(
-    width=st.integers(4, 120),
-    height=st.integers(4, 120),
-    frames=st.integers(0, 40),
-    fps=st.integers(12, 24),
-    steps=st.integers(1, 100),
-)
-def test_no_rung_asks_for_more_and_all_are_valid(width: int, height: int, frames: int, fps: int, steps: int) -> None:
-    before = GenerationSettings("wan", width * 16, height * 16, frames * 4 + 1, fps, steps, 5.0)
-    for _, after in rungs_below(before, DegradationPolicy.ALLOWED):
-        assert after != before
-        assert after.width <= before.width
-        assert after.height <= before.height
-        assert after.frames <= before.frames
-        assert after.steps <= before.steps
-        assert after.guidance_scale <= before.guidance_scale
-        assert after.width % 16 == after.height % 16 == 0
-        assert after.frames % 4 == 1
-        assert (after.frames == 1) == (before.frames == 1)
-        before = after
 
 
 # Grades
@@ -142,10 +98,11 @@ def test_rates_learn() -> None:
         rate.observe(seconds)
     assert rate.seconds == pytest.approx(13.0)
     rates = Rates()
-    assert rates.wait(0, 4) == 0.0
-    assert rates.wait(4, 4) is None
-    rates.job.observe(8.0)
-    assert rates.wait(4, 4) == pytest.approx(2.0)
+    assert rates.any_job is None
+    rates.job(still=True).observe(8.0)
+    assert rates.any_job == 8.0
+    rates.job(still=False).observe(80.0)
+    assert rates.any_job == 80.0
 
 
 # Files

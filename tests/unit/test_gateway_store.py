@@ -1,4 +1,4 @@
-"""The job table, on SQLite."""
+"""The job table, on both databases."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.postgres import database_url
 from wanworker.gateway.asked import JobSpec, JobType, ReferenceImage
 from wanworker.gateway.book import JobBook
 from wanworker.gateway.generation import FrameStatistics, GenerationSettings, Made, Stage, StageSeconds
@@ -23,25 +24,28 @@ from wanworker.gateway.model import (
     Warning,
     now,
 )
+from wanworker.gateway.queueing import due
 from wanworker.gateway.store import SqlJobStore
 
 SETTINGS = GenerationSettings("demo", 256, 144, 33, 16, 15, 5.0)
 STATISTICS = FrameStatistics(0.5, 0.1, 0.01)
 
 
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[SqlJobStore]:
+@pytest.fixture(params=["sqlite", "postgres"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SqlJobStore]:
     """An open store."""
-    opened = SqlJobStore(f"sqlite:///{tmp_path / 'jobs.sqlite'}")
-    await opened.open()
-    yield opened
-    await opened.close()
+    for url in database_url(request.param, tmp_path):
+        opened = SqlJobStore(url)
+        await opened.open()
+        yield opened
+        await opened.close()
 
 
-def a_job(name: str, job_type: JobType = JobType.VIDEO_FAST, request_id: str = "") -> Job:
+def a_job(name: str, job_type: JobType = JobType.VIDEO_FAST, request_id: str = "", head_start: float = 600.0) -> Job:
     """A job that waits."""
     spec = JobSpec("a cat", job_type=job_type, request_id=request_id)
-    return Job(name, spec, JobState.QUEUED, now(), Inner(seed=2**64 - 1), sequence=1)
+    place = due(now(), still=job_type.still, head_start_seconds=head_start)
+    return Job(name, spec, JobState.QUEUED, now(), Inner(seed=2**64 - 1, due=place), sequence=1)
 
 
 async def test_a_job_comes_back_as_it_was(store: SqlJobStore) -> None:
@@ -120,6 +124,7 @@ async def test_pages(store: SqlJobStore) -> None:
 
 async def test_a_job_ends_once_however_many_try(store: SqlJobStore) -> None:
     book = JobBook(store, 1.0)
+    await book.activate()
     await book.add(a_job("job"), "f", b"")
     await book.change("job", lambda job: replace(job, state=JobState.RUNNING))
     ended = await asyncio.gather(

@@ -8,7 +8,9 @@ import asyncio
 import hashlib
 import os
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Protocol
@@ -19,6 +21,20 @@ _SAFE = re.compile(r"[A-Za-z0-9-]{1,64}")
 
 SUFFIXES = {"video/mp4": ".mp4", "image/png": ".png", "image/webp": ".webp"}
 """File name endings by media type."""
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A finished file on disk."""
+
+    path: Path
+    """Where it is."""
+    job_id: str
+    """Whose it is."""
+    size_bytes: int
+    """Its length."""
+    stored_at: float
+    """When it was written, seconds since 1970."""
 
 
 class PartFile:
@@ -38,10 +54,16 @@ class PartFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._file is not None:
-            self._file.close()
-        if not self._finished:
-            self._path.unlink(missing_ok=True)
+        try:
+            if self._file is not None:
+                self._file.close()
+        except OSError:
+            # Closing writes what is left, and fails as the write before did; that one tells more.
+            if error is None:
+                raise
+        finally:
+            if not self._finished:
+                self._path.unlink(missing_ok=True)
 
     def write(self, data: bytes) -> None:
         """Append bytes. OSError if the disk is full."""
@@ -120,6 +142,34 @@ class DirectoryArtifactStore:
                 yield data
         finally:
             file.close()
+
+    async def files(self) -> list[StoredFile]:
+        """All finished files."""
+        return await asyncio.to_thread(self._files)
+
+    async def delete(self, file: StoredFile) -> None:
+        """Delete a finished file. Who is reading it reads on to its end."""
+        await asyncio.to_thread(file.path.unlink, missing_ok=True)
+
+    async def clear_parts(self, kept: Collection[tuple[str, int]]) -> None:
+        """Delete all parts but those of these jobs' attempts."""
+        names = {self._part(job_id, attempt).name for job_id, attempt in kept}
+        await asyncio.to_thread(self._clear_parts, names)
+
+    def _files(self) -> list[StoredFile]:
+        found = []
+        for path in self._folder.iterdir():
+            if path.suffix not in SUFFIXES.values() or not _SAFE.fullmatch(path.stem):
+                continue
+            with suppress(FileNotFoundError):
+                status = path.stat()
+                found.append(StoredFile(path, path.stem, status.st_size, status.st_mtime))
+        return found
+
+    def _clear_parts(self, kept: Collection[str]) -> None:
+        for part in self._parts.iterdir():
+            if part.name not in kept:
+                part.unlink(missing_ok=True)
 
     def _rename(self, part: Path, path: Path) -> None:
         if not part.exists() and path.exists():

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from wanworker.gateway import telemetry
 from wanworker.gateway.artifacts import PartFile
+from wanworker.gateway.asked import DegradationPolicy
 from wanworker.gateway.generation import CostEstimate, GenerationSettings, Made
 from wanworker.gateway.ladder import rungs_below
 from wanworker.gateway.model import Degradation, Job, Preview, Progress, Warning, now
 from wanworker.gateway.peers import Order, PeerError, Waiting
 from wanworker.gateway.presets import format_of
-from wanworker.gateway.progress import ProgressMeter
+from wanworker.gateway.progress import ProgressMeter, begin_attempt
 from wanworker.gateway.workflow import Verdict
 from wanworker.runtime import names
 
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
 
 OUT_OF_MEMORY = "GPU_OUT_OF_MEMORY"
 """The generator's reason when a job does not fit."""
+
+_HERE = ("localhost", "127.0.0.1", "::1", "")
+
+MODEL_NOT_FOUND = "MODEL_NOT_FOUND"
+"""The generator's reason when a model's files are missing or broken."""
 
 
 class JobStopped(Exception):  # noqa: N818 - being asked to stop is no error
@@ -38,7 +44,7 @@ class Attempts:
         """One attempt. MADE, AGAIN or WAIT; exceptions end the job."""
         if job.attempts >= self._shop.settings.attempt_limit:
             raise PeerError("ABORTED", "TOO_MANY_ATTEMPTS", f"given up after {job.attempts} attempts")
-        job = await self._steps.change(job, lambda job: replace(job, attempts=job.attempts + 1))
+        job = await self._steps.change(job, begin_attempt)
         with telemetry.TRACER.start_as_current_span(names.SPAN_ATTEMPT, attributes=_attributes(job)) as span:
             try:
                 job = await self._fit(job)
@@ -95,6 +101,12 @@ class Attempts:
         if error.reason == OUT_OF_MEMORY:
             await self._lower(job, error, attempt=job.attempts)
             return Verdict.AGAIN
+        if error.reason == MODEL_NOT_FOUND and not job.inner.reloaded:
+            # The generator loads it anew when it is asked anew; it may have been on its way to the disk.
+            await self._steps.warn(
+                job, Warning(MODEL_NOT_FOUND, f"loading it once more: {error.message}"), reloaded=True
+            )
+            return Verdict.WAIT
         uses_image = job.spec.reference is not None and not job.inner.reference_dropped
         if error.reason == "BAD_REFERENCE_IMAGE" and uses_image and not job.spec.rejects_bad_reference:
             await self._steps.drop_reference(job, error.message)
@@ -120,6 +132,8 @@ class Attempts:
     async def _lower(self, job: Job, error: PeerError, attempt: int) -> Job:
         """Take rungs of the ladder until the generator says that it fits; raise `error` if none does."""
         assert job.resolved is not None, "begin resolves"
+        if job.spec.degradation is not DegradationPolicy.FORBIDDEN:
+            await self._free_enhancer()
         taken: list[Degradation] = []
         before = job.resolved
         for rung, settings in rungs_below(job.resolved, job.spec.degradation):
@@ -134,6 +148,19 @@ class Attempts:
             job = await self._steps.change(job, _degrade(degradation), degradation)
         return job
 
+    async def _free_enhancer(self) -> None:
+        """Have the enhancer give its memory back, if it may be on the same device; it loads again when it is asked."""
+        enhancer = self._shop.enhancer
+        if not shares_host(enhancer.address, self._shop.generator.address):
+            return
+        try:
+            unloaded = await enhancer.unload(self._shop.settings.peer_timeout_seconds)
+        except PeerError as error:
+            # An enhancer that is away holds no memory either.
+            telemetry.enhancer_unloaded(error.reason)
+        else:
+            telemetry.enhancer_unloaded("unloaded" if unloaded else "was not loaded")
+
     async def _estimate(self, settings: GenerationSettings) -> CostEstimate:
         return await self._shop.generator.estimate(settings, self._shop.settings.peer_timeout_seconds)
 
@@ -142,6 +169,12 @@ class Attempts:
             return None
         left = (job.inner.deadline - now()).total_seconds()
         return max(0.001, left - self._shop.settings.deadline_margin_seconds)
+
+
+def shares_host(one: str, other: str) -> bool:
+    """Whether two addresses, host:port, name the same machine; all names of this one count as one."""
+    hosts = [address.rpartition(":")[0].strip("[]").lower() for address in (one, other)]
+    return len({"localhost" if host in _HERE else host for host in hosts}) == 1
 
 
 def _degrade(degradation: Degradation) -> Callable[[Job], Job]:

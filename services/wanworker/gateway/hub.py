@@ -21,6 +21,10 @@ and is saved before the first event of it is sent; n is only saved now and then.
 twice or falls."""
 
 
+class MovedError(Exception):
+    """From here on the job's events come from somewhere else: the store, or a live feed. Watchers never see it."""
+
+
 class Subscription:
     """One reader's events: an async iterator that ends after the final snapshot."""
 
@@ -93,6 +97,11 @@ class Feed:
     def unsubscribe(self, subscription: Subscription) -> None:
         """Forget a reader."""
         self._subscriptions.discard(subscription)
+
+    @property
+    def watched(self) -> bool:
+        """Whether anybody reads."""
+        return bool(self._subscriptions)
 
     def event(self, body: Happening) -> JobEvent:
         """An event at the job's present sequence."""

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import binascii
+import logging
 import secrets
 import uuid
 from collections.abc import AsyncIterator, Coroutine, Sequence
@@ -18,6 +19,7 @@ from wanworker.gateway.catalogue import ModelCatalogue
 from wanworker.gateway.generation import CostEstimate, Stage
 from wanworker.gateway.model import Artifact, Inner, Job, JobEvent, JobState, Progress, now
 from wanworker.gateway.peers import EnhancerPeer, GeneratorPeer, PeerError
+from wanworker.gateway.queueing import due, wait_of_next
 from wanworker.gateway.rates import Rates
 from wanworker.gateway.resolve import Resolved, resolve
 from wanworker.gateway.runner import JobRunner
@@ -35,8 +37,16 @@ from wanworker.runtime.errors import (
 )
 from wanworker.runtime.transport import CHUNK_BYTES
 
+_LOG = logging.getLogger("wanworker.gateway.jobs")
+
 DEFAULT_PAGE = 50
 """Jobs on a page where the caller does not say."""
+
+SUBMIT_SECONDS = 2.0
+"""How long a caller waits for a job that is stored already to be handed to the runner."""
+
+CANCEL_PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+"""Seconds between tries to cancel a job whose caller has gone while the database is away."""
 
 DRAIN_RETRY_SECONDS = 2.0
 """When a restarted gateway is likely to be there."""
@@ -116,15 +126,16 @@ class JobService:
                 raise self._refusal
             if spec.request_id and (found := await self._by_request(spec)) is not None:
                 return found
-            self._check_room()
-            job = _new_job(spec, resolved, deadline)
+            await self._check_room()
+            job = _new_job(spec, resolved, deadline, self.settings.still_head_start_seconds)
             image = spec.reference.data if spec.reference else b""
             if not await self.book.add(job, spec.fingerprint(), image):
                 # Another gateway on the same store was faster.
                 found = await self._by_request(spec)
                 assert found is not None, "the id is taken, so it is there"
                 return found
-        await self._runner.submit(job)
+        if self.book.active:
+            await self._submit(job)
         self.book.tell_positions()
         return self.book.live(job.id) or job
 
@@ -151,8 +162,9 @@ class JobService:
 
     def release(self, job_id: str) -> None:
         """Cancel a job whose caller has gone, unless the gateway is what has gone."""
-        if self._refusal is None and self.book.live(job_id) is not None:
-            self._spawn(self.book.cancel(job_id))
+        works_elsewhere = not self.book.active
+        if self._refusal is None and (works_elsewhere or self.book.live(job_id) is not None):
+            self._spawn(self._cancel_surely(job_id))
 
     async def get(self, job_id: str) -> Job:
         """One job, with its reference image."""
@@ -173,14 +185,21 @@ class JobService:
         """Ask a job to stop."""
         return await self.book.cancel(job_id)
 
-    def watch(self, job_id: str) -> AsyncIterator[JobEvent]:
-        """A job's events. It needs no `after_sequence`: the first snapshot says all that came before."""
-        return self.book.watch(job_id)
+    def watch(self, job_id: str, after_sequence: int) -> AsyncIterator[JobEvent]:
+        """A job's events. The first snapshot says all that came before."""
+        return self.book.watch(job_id, after_sequence)
 
     async def read(self, job_id: str, offset: int, limit: int | None) -> AsyncIterator[ArtifactPiece]:
         """A job's file."""
         job = await self.book.get(job_id)
         artifact = job.artifact
+        if job.inner.artifact_expired is not None:
+            raise PreconditionError(
+                f"the file of job '{job_id}' is no longer kept",
+                "ARTIFACT_EXPIRED",
+                {"deleted_at": job.inner.artifact_expired.isoformat(timespec="seconds")},
+                subject=job_id,
+            )
         if artifact is None or not self._artifacts.exists(job_id, artifact.media_type):
             what = "has no file" if job.state.final else "is not done yet"
             raise PreconditionError(
@@ -211,8 +230,7 @@ class JobService:
             estimate = await self.generator.estimate(resolved.settings, timeout)
         except PeerError as error:
             raise _as_service_error(error) from error
-        ahead = self.book.running() + len(self.book.waiting())
-        return JobCost(resolved, estimate, self._rates.wait(ahead, self.settings.max_concurrent_jobs))
+        return JobCost(resolved, estimate, await self._queue_wait())
 
     async def _by_request(self, spec: JobSpec) -> Job | None:
         found = await self.book.store.by_request(spec.request_id)
@@ -229,24 +247,56 @@ class JobService:
             )
         return self.book.live(job.id) or job
 
-    def _check_room(self) -> None:
-        at_once, waiting = self.settings.max_concurrent_jobs, len(self.book.waiting())
-        unfinished = waiting + self.book.running()
-        if unfinished < at_once + self.settings.queue_limit:
+    async def _queue_wait(self) -> float | None:
+        at_once = self.settings.max_concurrent_jobs
+        if self.book.active:
+            return wait_of_next(self.book.running(), self.book.waiting(), at_once, self._rates)
+        # The durations are known where the work is done.
+        return 0.0 if sum((await self.book.counts()).values()) < at_once else None
+
+    async def _check_room(self) -> None:
+        counts = await self.book.counts()
+        waiting, at_once = counts.get(JobState.QUEUED, 0), self.settings.max_concurrent_jobs
+        if sum(counts.values()) < at_once + self.settings.queue_limit:
             return
         raise ExhaustedError(
             f"{waiting} jobs wait already; no more are taken",
             "QUEUE_FULL",
             {"queue_limit": str(self.settings.queue_limit)},
-            retry_after_seconds=max(1.0, (self._rates.job.seconds or 5.0) / at_once),
+            retry_after_seconds=max(1.0, (self._rates.any_job or 5.0) / at_once),
         )
+
+    async def _submit(self, job: Job) -> None:
+        try:
+            async with asyncio.timeout(SUBMIT_SECONDS):
+                await self._runner.submit(job)
+        except Exception as error:
+            # It is in the store: whoever looks after the jobs finds it there.
+            _LOG.warning("job %s is submitted later: %r", job.id, error)
+
+    async def _cancel_surely(self, job_id: str) -> None:
+        for pause in CANCEL_PAUSES:
+            try:
+                await self.book.cancel(job_id)
+            except ServiceError as error:
+                _LOG.warning("job %s is not cancelled yet: %s", job_id, error)
+                await asyncio.sleep(pause)
+            else:
+                return
+
+    async def close(self) -> None:
+        """Stop what goes on in the background."""
+        for task in self._background:
+            task.cancel()
+        if self._background:
+            await asyncio.wait(self._background)
 
     async def _cancel_created(self, creation: "asyncio.Future[Job]") -> None:
         try:
             job = await creation
         except ServiceError:
             return
-        await self.book.cancel(job.id)
+        await self._cancel_surely(job.id)
 
     def _spawn(self, work: Coroutine[Any, Any, object]) -> None:
         task = asyncio.ensure_future(work)
@@ -254,7 +304,8 @@ class JobService:
         task.add_done_callback(self._background.discard)
 
 
-def _new_job(spec: JobSpec, resolved: Resolved | None, deadline: datetime | None) -> Job:
+def _new_job(spec: JobSpec, resolved: Resolved | None, deadline: datetime | None, head_start: float) -> Job:
+    created = now()
     # 32 bits: enough, and short enough to be typed again.
     seed = secrets.randbits(32) if spec.seed is None else spec.seed
     crop = resolved.crop if resolved else None
@@ -262,8 +313,14 @@ def _new_job(spec: JobSpec, resolved: Resolved | None, deadline: datetime | None
         id=str(uuid.uuid4()),
         spec=spec.without_image_bytes(),
         state=JobState.QUEUED,
-        create_time=now(),
-        inner=Inner(seed=seed, trace=telemetry.headers(), deadline=deadline, crop=crop),
+        create_time=created,
+        inner=Inner(
+            seed=seed,
+            trace=telemetry.headers(),
+            deadline=deadline,
+            crop=crop,
+            due=due(created, still=spec.job_type.still, head_start_seconds=head_start),
+        ),
         progress=Progress(Stage.QUEUED),
         resolved=resolved.settings if resolved else None,
         adjustments=resolved.adjustments if resolved else (),

@@ -177,6 +177,12 @@ class Inner:
     """Go on without the image."""
     made: Made | None = None
     """The generator's answer, once its file is on disk."""
+    due: int = 1
+    """Place in the queue: lower goes first (`queueing.due`)."""
+    reloaded: bool = False
+    """Whether the generator was asked again after it had not found the model."""
+    artifact_expired: datetime | None = None
+    """When the file was deleted to make room."""
 
 
 @dataclass(frozen=True)
@@ -228,8 +234,8 @@ class Job:
 
     @property
     def priority(self) -> int:
-        """Lower goes first: stills before videos."""
-        return 1 if self.spec.job_type.still else 2
+        """Lower goes first."""
+        return self.inner.due
 
 
 JOB_JSON: TypeAdapter[Job] = TypeAdapter(Job)

@@ -133,6 +133,11 @@ class EnhancerPeer:
             finally:
                 call.cancel()
 
+    async def unload(self, timeout: float) -> bool:
+        """Free the model's memory; whether it was loaded. PeerError if it fails."""
+        with _peer_errors("enhancer"):
+            return (await self._stub.Unload(enhancer_pb2.UnloadRequest(), timeout=timeout)).unloaded
+
     async def report(self, timeout: float) -> PeerReport[enhancer_pb2.EnhancerServiceGetStatusResponse]:
         """How it is. Never fails."""
         try:

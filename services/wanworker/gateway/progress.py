@@ -1,12 +1,15 @@
 """How far a whole job is: the stages' shares weighted by the seconds that each is known to take."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from wanworker.gateway.generation import Stage
-from wanworker.gateway.model import Progress
+from wanworker.gateway.model import Job, JobState, Progress
 
 STORE_SECONDS = 0.1
 """Checking, syncing and renaming a file of some megabytes."""
+
+ALMOST_DONE = 0.999
+"""The largest fraction of a job that has not ended."""
 
 UNKNOWN_SECONDS = 60.0
 """Taken for a generation of which nothing is known yet; its ETA is then not told."""
@@ -33,11 +36,12 @@ class ProgressMeter:
     """Turns what the parts report into the job's progress. The fraction never falls; a new attempt has a new
     meter."""
 
-    def __init__(self, weights: Weights, attempt: int) -> None:
+    def __init__(self, weights: Weights, attempt: int, told: float = 0.0) -> None:
+        """`told` is the fraction that was told of this attempt already."""
         self._weights = weights
         self.attempt = attempt
         """The attempt that is measured."""
-        self._highest = 0.0
+        self._highest = told
 
     def enhancing(self, elapsed: float) -> Progress:
         """The enhancer has been at it for so many seconds."""
@@ -64,6 +68,26 @@ class ProgressMeter:
 
     def _at(self, stage: Stage, done: float, eta: float | None, part: Progress | None = None) -> Progress:
         # 1 is kept for the job's last event.
-        self._highest = max(self._highest, min(done / self._weights.total, 0.999))
+        self._highest = max(self._highest, min(done / self._weights.total, ALMOST_DONE))
         steps = (part.step, part.total_steps, part.queue_position) if part else (0, 0, None)
         return Progress(stage, self._highest, steps[0], steps[1], eta, steps[2], self.attempt)
+
+
+def begin_attempt(job: Job) -> Job:
+    """The job with one more attempt begun. What the enhancer's share told of the first one stays."""
+    attempts = job.attempts + 1
+    if job.progress.attempt == attempts:
+        return replace(job, attempts=attempts)
+    return replace(job, attempts=attempts, progress=Progress(Stage.QUEUED, queue_position=0, attempt=attempts))
+
+
+def take_up(job: Job) -> Job:
+    """A job as the next active gateway finds it. More progress may have been told of a cut attempt than was saved, so
+    that it counts as over, and what follows is told as the next one."""
+    if job.state is not JobState.RUNNING:
+        return job
+    if job.inner.made is not None:
+        return replace(job, progress=Progress(Stage.STORING, fraction=ALMOST_DONE, attempt=job.attempts))
+    attempts = max(job.attempts, job.progress.attempt)
+    progress = Progress(Stage.QUEUED, queue_position=0, attempt=attempts + 1)
+    return replace(job, attempts=attempts, progress=progress)

@@ -27,13 +27,14 @@ class Rates:
     def __init__(self) -> None:
         self.enhance = Rate(guess=3.0)
         """The enhancer, per prompt. The guess is that of 200 tokens at 70 a second."""
-        self.job = Rate()
-        """A whole job, without waiting."""
+        self._stills = Rate()
+        self._videos = Rate()
 
-    def wait(self, ahead: int, at_once: int) -> float | None:
-        """Seconds until a job with so many unfinished ones before it begins; None while nothing is known."""
-        if ahead < at_once:
-            return 0.0
-        if self.job.seconds is None:
-            return None
-        return (ahead - at_once + 1) / at_once * self.job.seconds
+    def job(self, *, still: bool) -> Rate:
+        """A whole job, without waiting."""
+        return self._stills if still else self._videos
+
+    @property
+    def any_job(self) -> float | None:
+        """Seconds that a job takes, whichever is known; None while nothing is."""
+        return self._stills.seconds if self._videos.seconds is None else self._videos.seconds

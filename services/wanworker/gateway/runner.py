@@ -6,7 +6,7 @@ runner per process.
 
 Facts about dbos 3.4.0 that this module rests on:
 
-- one active executor, or jobs are run twice: a file lock is taken before `launch()`; `executor_id` and
+- one active executor, or jobs are run twice: `duty` takes a lock before `start`; `executor_id` and
   `application_version` are fixed, so that the next process finds this one's jobs;
 - `launch()` puts every PENDING workflow back into its queue, and adopts the running loop for async workflows;
 - a workflow whose asyncio task is cancelled keeps no outcome: it stays PENDING and is taken up at the next
@@ -15,17 +15,18 @@ Facts about dbos 3.4.0 that this module rests on:
   themselves;
 - a queue that is registered after `launch()` is only looked at a second later: it is registered before, by a client;
 - its async calls replace the loop's default executor by DBOS's own, which ends with DBOS: `close` puts a new
-  one there.
+  one there;
+- a workflow that has failed or returned is never begun again. Where the job's row has not reached its end by then (the
+  database failed in the very moment of keeping a verdict, or another gateway took over), the work begins anew
+  under another id, and finds in the row what is done.
 """
 
 import asyncio
-import fcntl
 import logging
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import Any, Protocol
 
 from dbos import DBOS, DBOSClient, DBOSConfig, SetEnqueueOptions, SetWorkflowID
 
@@ -34,7 +35,6 @@ from wanworker.gateway.book import JobBook
 from wanworker.gateway.model import Job, JobFailure, JobState
 from wanworker.gateway.steps import JobSteps
 from wanworker.gateway.workflow import Step, run_job
-from wanworker.runtime.errors import UnavailableError
 
 _LOG = logging.getLogger("wanworker.gateway.runner")
 
@@ -53,12 +53,15 @@ APPLICATION = "wanworker"
 VERSION = "1"
 """Of the job function. To be raised when its steps change in a way that half-done jobs cannot follow."""
 
+WORK_LIMIT = 20
+"""How often the work on a job is begun anew after it ended without bringing the job to its end."""
+
 
 class JobRunner(Protocol):
     """Runs every submitted job once to its end, whatever dies in between."""
 
     async def start(self, unfinished: Iterable[Job]) -> None:
-        """Begin to work, on these jobs first. UnavailableError while another process is at it."""
+        """Begin to work, on these jobs first. No other process may be at it."""
 
     async def submit(self, job: Job) -> None:
         """Put a job into the queue. Doing it twice is fine."""
@@ -73,47 +76,49 @@ class JobRunner(Protocol):
 class DbosRunner:
     """`JobRunner` on DBOS."""
 
-    def __init__(self, url: str, lock: Path, at_once: int, book: JobBook, steps: JobSteps) -> None:
+    def __init__(self, url: str, at_once: int, book: JobBook, steps: JobSteps) -> None:
         self._url = url
-        self._lock_path = lock
         self._at_once = at_once
         self._book = book
         self._steps = steps
-        self._lock: IO[str] | None = None
         self._tasks: dict[str, asyncio.Task[Any]] = {}
+        self._submitted: set[str] = set()
+        self._begun: dict[str, int] = {}
         self._draining = False
         self._launched = False
 
-    def acquire(self) -> None:
-        """Become the active process. UnavailableError while another one is."""
-        if self._lock is not None:
-            return
-        file = self._lock_path.open("w")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            file.close()
-            raise UnavailableError(
-                f"another gateway works on {self._lock_path.parent}", "NOT_ACTIVE", retry_after_seconds=2.0
-            ) from error
-        self._lock = file
-
     async def start(self, unfinished: Iterable[Job]) -> None:
-        """Begin to work, on these jobs first. UnavailableError while another process is at it."""
+        """Begin to work, on these jobs first. No other process may be at it."""
         global _active
-        self.acquire()
         _active = self
+        self._draining = False
+        self._submitted.clear()
+        self._begun.clear()
         await asyncio.to_thread(_prepare, self._url, self._at_once)
         DBOS(config=_config(self._url))
         self._launched = True
         DBOS.launch()
+        logging.getLogger("dbos").setLevel(logging.WARNING)
         for job in unfinished:
-            await self._take_up(job)
+            self._begun[job.id] = await _works_before(job.id)
+            await self.submit(job)
 
     async def submit(self, job: Job) -> None:
         """Put a job into the queue. Doing it twice is fine."""
-        with SetWorkflowID(job.id), SetEnqueueOptions(priority=job.priority):
-            await DBOS.enqueue_workflow_async(QUEUE, _job, job.id)
+        if not self._launched or self._draining or job.id in self._submitted:
+            return
+        self._submitted.add(job.id)
+        number = self._begun.setdefault(job.id, 0)
+        try:
+            if number > WORK_LIMIT:
+                failure = JobFailure("INTERNAL", "WORK_LOST", "the work on this job ended without a result")
+                await self._book.finish(job.id, JobState.FAILED, _failed(failure))
+                return
+            with SetWorkflowID(_work_id(job.id, number)), SetEnqueueOptions(priority=job.priority):
+                await DBOS.enqueue_workflow_async(QUEUE, _job, job.id)
+        except BaseException:
+            self._submitted.discard(job.id)
+            raise
 
     async def drain(self) -> None:
         """Hand back what is running: it goes on at the next start."""
@@ -137,19 +142,17 @@ class DbosRunner:
             self._launched = False
         if _active is self:
             _active = None
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
 
     async def work(self, job_id: str) -> str:
         """One job, inside of DBOS."""
         task = asyncio.current_task()
         assert task is not None, "DBOS runs async workflows as tasks"
-        job = self._book.live(job_id)
-        if job is None:
-            return "ended"
         if self._draining:
             raise asyncio.CancelledError
+        job = self._book.live(job_id)
+        if job is None:
+            self._let_go(job_id)
+            return "ended"
         self._tasks[job_id] = task
         try:
             with telemetry.job_span(job):
@@ -157,16 +160,18 @@ class DbosRunner:
         finally:
             self._tasks.pop(job_id, None)
             self._steps.forget(job_id)
+            self._let_go(job_id)
 
-    async def _take_up(self, job: Job) -> None:
-        """Make sure that an unfinished job of an earlier process is worked on, or ends."""
-        status = await DBOS.get_workflow_status_async(job.id)
-        if status is None or status.status in ("PENDING", "ENQUEUED", "DELAYED"):
-            await self.submit(job)
+    def _let_go(self, job_id: str) -> None:
+        """The work on a job is over: the job should be, too."""
+        if self._draining:
             return
-        _LOG.error("job %s is %s, but its work has ended as %s", job.id, job.state.name, status.status)
-        failure = JobFailure("INTERNAL", "WORK_LOST", "the work on this job ended without a result")
-        await self._book.finish(job.id, JobState.FAILED, _failed(failure))
+        if self._book.live(job_id) is None:
+            self._begun.pop(job_id, None)
+        else:
+            _LOG.error("the work on job %s ended before the job did; it begins anew", job_id)
+            self._begun[job_id] = self._begun.get(job_id, 0) + 1
+        self._submitted.discard(job_id)
 
 
 _active: DbosRunner | None = None
@@ -184,6 +189,20 @@ async def _do(name: str, step: Step, *args: object) -> str:
         return await step(*args)
 
     return await DBOS.run_step_async({"name": name}, run)
+
+
+def _work_id(job_id: str, number: int) -> str:
+    return job_id if number == 0 else f"{job_id}.{number}"
+
+
+async def _works_before(job_id: str) -> int:
+    """How often the work on an unfinished job has been begun and ended."""
+    for number in range(WORK_LIMIT + 1):
+        status = await DBOS.get_workflow_status_async(_work_id(job_id, number))
+        if status is None or status.status in ("PENDING", "ENQUEUED", "DELAYED"):
+            return number
+        _LOG.error("a job's work has ended as %s before the job %s did", status.status, job_id)
+    return WORK_LIMIT + 1
 
 
 def _failed(failure: JobFailure) -> Callable[[Job], Job]:

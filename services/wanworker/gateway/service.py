@@ -4,7 +4,10 @@ from wanworker.gateway import telemetry
 from wanworker.gateway.artifacts import DirectoryArtifactStore
 from wanworker.gateway.book import JobBook
 from wanworker.gateway.catalogue import ModelCatalogue
+from wanworker.gateway.duty import Duty
+from wanworker.gateway.expiry import Caretaker, Limits
 from wanworker.gateway.jobs import JobService
+from wanworker.gateway.lock import lock_for
 from wanworker.gateway.peers import EnhancerPeer, GeneratorPeer
 from wanworker.gateway.rates import Rates
 from wanworker.gateway.references import ReferenceFetcher
@@ -26,13 +29,15 @@ class Gateway:
     def __init__(self, settings: GatewaySettings, fetcher: ReferenceFetcher | None = None) -> None:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         url = settings.resolved_database_url
+        rates = Rates()
         self._store = SqlJobStore(url)
-        self._book = JobBook(self._store, settings.progress_save_seconds, telemetry.job_ended)
+        self._book = JobBook(
+            self._store, settings.progress_save_seconds, telemetry.job_ended, rates, settings.max_concurrent_jobs
+        )
         self._artifacts = DirectoryArtifactStore(settings.data_dir / "artifacts")
         self._enhancer = EnhancerPeer(settings.enhancer_address)
         self._generator = GeneratorPeer(settings.generator_address)
         models = ModelCatalogue(self._generator, settings.peer_timeout_seconds)
-        rates = Rates()
         shop = Workshop(
             settings=settings,
             book=self._book,
@@ -43,8 +48,10 @@ class Gateway:
             fetcher=fetcher or ReferenceFetcher(settings.reference_max_bytes, settings.reference_timeout_seconds),
             rates=rates,
         )
-        lock = settings.data_dir / "active.lock"
-        self._runner = DbosRunner(url, lock, settings.max_concurrent_jobs, self._book, JobSteps(shop))
+        self._runner = DbosRunner(url, settings.max_concurrent_jobs, self._book, JobSteps(shop))
+        limits = Limits(settings.artifact_max_age_seconds, settings.artifact_max_total_bytes)
+        caretaker = Caretaker(self._artifacts, self._book, limits, settings.artifact_sweep_seconds)
+        self._duty = Duty(lock_for(url, settings.data_dir), self._book, self._runner, caretaker.look)
         self.jobs = JobService(
             settings,
             self._book,
@@ -58,22 +65,24 @@ class Gateway:
         """The gateway's calls."""
 
     async def warm_up(self) -> None:
-        """Take the lock, the jobs that have not ended, and begin to work. UnavailableError while another
-        does."""
-        self._runner.acquire()
+        """Open the store, and become active if no other gateway is. Active or not, all calls are served."""
         self._artifacts.open()
         await self._store.open()
-        await self._runner.start(await self._book.open())
+        await self._duty.start()
 
     async def drain(self) -> None:
-        """Refuse new jobs, hand back the running ones, and send every watcher away to come back."""
+        """Refuse new jobs, hand back the running ones, send every watcher away to come back, and let another
+        gateway take over: it need not wait until the last call here has ended."""
         refusal = self.jobs.refuse()
+        await self._duty.stop()
         await self._runner.drain()
         await self._book.close(refusal)
+        await self._duty.close()
 
     async def close(self) -> None:
         """Release everything."""
-        await self._runner.close()
+        await self.jobs.close()
+        await self._duty.close()
         await self._store.close()
         await self._enhancer.close()
         await self._generator.close()

@@ -46,7 +46,7 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
 
     async def WatchJob(self, request: pb.WatchJobRequest, context: Context) -> AsyncIterator[pb.WatchJobResponse]:
         """A job's events."""
-        async for event in self._jobs.watch(request.job_id):
+        async for event in self._jobs.watch(request.job_id, request.after_sequence):
             yield pb.WatchJobResponse(event=convert.event_to_proto(event))
 
     async def RunJob(self, request: pb.RunJobRequest, context: Context) -> AsyncIterator[pb.RunJobResponse]:
@@ -97,10 +97,11 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
         jobs, settings = self._jobs, self._jobs.settings
         timeout = settings.peer_timeout_seconds
         enhancer, generator = await asyncio.gather(jobs.enhancer.report(timeout), jobs.generator.report(timeout))
+        counts = await jobs.book.counts()
         return pb.GatewayServiceGetStatusResponse(
             version=_version(),
-            running=jobs.book.running(),
-            queued=len(jobs.book.waiting()),
+            running=counts.get(JobState.RUNNING, 0),
+            queued=counts.get(JobState.QUEUED, 0),
             max_concurrent_jobs=settings.max_concurrent_jobs,
             queue_limit=settings.queue_limit,
             enhancer_peer=_peer(enhancer),

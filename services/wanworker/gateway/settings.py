@@ -18,13 +18,19 @@ class GatewaySettings(ServiceSettings):
     generator_address: str = Field("127.0.0.1:50053", description="Where the generator listens, host:port.")
     data_dir: Path = Field(
         Path("wanworker-data"),
-        description="Folder of the database, the artifacts and the lock; made if missing.",
+        description="Folder of the SQLite database and the artifacts; made if missing. Gateways that share a database "
+        "share it too.",
     )
     database_url: str = Field(
-        "", description="SQLAlchemy URL of the job database; SQLite in the data folder when empty."
+        "",
+        description="SQLAlchemy URL of the job database, for example postgresql+psycopg://user@host/name; "
+        "SQLite in the data folder when empty.",
     )
     max_concurrent_jobs: int = Field(4, ge=1, le=64, description="Jobs that are worked on at once.")
     queue_limit: int = Field(100, ge=0, description="Jobs that may wait before CreateJob answers QUEUE_FULL.")
+    still_head_start_seconds: float = Field(
+        600.0, ge=0, description="How much longer a video must have waited than a still to go first; 0 for none."
+    )
     enhance_timeout_seconds: float = Field(
         60.0, gt=0, description="How long the enhancer may take before the original prompt is used."
     )
@@ -50,6 +56,14 @@ class GatewaySettings(ServiceSettings):
     progress_save_seconds: float = Field(
         1.0, gt=0, description="Shortest time between two progress writes of a job to the database."
     )
+
+    artifact_max_age_seconds: float = Field(
+        30 * 86400.0, ge=0, description="Age at which a stored file is deleted; its job stays. 0 keeps files for ever."
+    )
+    artifact_max_total_bytes: int = Field(
+        100 * 1024**3, ge=0, description="Bytes of stored files; beyond, the oldest are deleted. 0 sets no limit."
+    )
+    artifact_sweep_seconds: float = Field(60.0, gt=0, description="Time between two looks for files to delete.")
 
     @property
     def resolved_database_url(self) -> str:

@@ -5,6 +5,7 @@ on. Exceptions that end a job::
 
     JobStopped       CANCELLED: asked to stop, or the deadline of the call that it is bound to has passed
     PeerError        FAILED with what the peer said
+    StoreUnavailable none: the step is done again, for as long as it takes
     ServiceError     FAILED with its code, reason and metadata
     anything else    FAILED INTERNAL with the trace id; the log has the rest
 """
@@ -24,6 +25,7 @@ from wanworker.gateway.artifacts import ArtifactStore
 from wanworker.gateway.attempts import Attempts, JobStopped
 from wanworker.gateway.book import JobBook
 from wanworker.gateway.catalogue import ModelCatalogue
+from wanworker.gateway.database import StoreUnavailableError
 from wanworker.gateway.enhancing import ask_enhancer
 from wanworker.gateway.generation import Made, Stage, StageSeconds
 from wanworker.gateway.grade import Result, grade
@@ -196,13 +198,19 @@ class JobSteps:
             names.SPAN_STORE,
             attributes={names.ATTR_SIZE_BYTES: made.size_bytes, names.ATTR_MEDIA_TYPE: made.media_type},
         ):
-            await self._shop.artifacts.commit(job.id, made.attempt, made.media_type)
+            try:
+                await self._shop.artifacts.commit(job.id, made.attempt, made.media_type)
+            except FileNotFoundError:
+                # The gateway that received it is gone, and so is its disk: the work begins anew without it.
+                _LOG.warning("job %s: its file is gone and is made again", job.id)
+                await self.change(job, lambda job: replace(job, inner=replace(job.inner, made=None)))
+                return Verdict.END.value
             elapsed = (now() - (job.start_time or job.create_time)).total_seconds()
             for warning in grade(Result(made, elapsed, self._shop.settings.slow_job_seconds)):
                 job = await self.warn(job, warning)
         stored = StageSeconds(Stage.STORING, time.monotonic() - began)
-        self._shop.rates.job.observe(elapsed)
-        await self._book.finish(job.id, JobState.SUCCEEDED, lambda job: _delivered(job, made, stored))
+        self._shop.rates.job(still=job.spec.job_type.still).observe(elapsed)
+        await self._finish(job.id, JobState.SUCCEEDED, lambda job: _delivered(job, made, stored))
         return Verdict.END.value
 
     async def warn(
@@ -213,6 +221,7 @@ class JobSteps:
         enhance_done: bool = False,
         enhance_seconds: float = 0.0,
         reference_dropped: bool = False,
+        reloaded: bool = False,
     ) -> Job:
         """Put a warning on a job, with what it goes along with."""
         telemetry.warned(warning)
@@ -223,6 +232,7 @@ class JobSteps:
                 enhance_done=job.inner.enhance_done or enhance_done,
                 enhance_seconds=job.inner.enhance_seconds + enhance_seconds,
                 reference_dropped=job.inner.reference_dropped or reference_dropped,
+                reloaded=job.inner.reloaded or reloaded,
             )
             return replace(job, warnings=(*job.warnings, warning), inner=inner)
 
@@ -237,7 +247,8 @@ class JobSteps:
         """The meter of an attempt; the enhancer's share counts as the first one's."""
         meter = self._meters.get(job.id)
         if meter is None or meter.attempt != attempt:
-            meter = ProgressMeter(await self._weights(job), attempt)
+            told = job.progress.fraction if job.progress.attempt == attempt else 0.0
+            meter = ProgressMeter(await self._weights(job), attempt, told)
             self._meters[job.id] = meter
         return meter
 
@@ -254,8 +265,8 @@ class JobSteps:
         return Weights(enhance, generate)
 
     async def change(self, job: Job, change: Callable[[Job], Job], body: Happening | None = None) -> Job:
-        """Change a job, save and tell it. JobStopped if it has ended meanwhile."""
-        changed = await self._book.change(job.id, change, body)
+        """Change a job, save and tell it, once the database is there. JobStopped if it has ended meanwhile."""
+        changed = await self._insist(lambda: self._book.change(job.id, change, body))
         if changed is None:
             # Somebody else has ended it: nothing is left to do.
             raise JobStopped
@@ -272,9 +283,22 @@ class JobSteps:
                     raise
             await asyncio.sleep(self._pause(waits))
 
+    async def _insist(self, write: Callable[[], Awaitable[T]]) -> T:
+        waits = 0
+        while True:
+            try:
+                return await write()
+            except StoreUnavailableError as error:
+                waits += 1
+                _LOG.warning("waiting for the database: %s", error)
+            await asyncio.sleep(self._pause(waits))
+
+    async def _finish(self, job_id: str, state: JobState, change: Callable[[Job], Job] = lambda job: job) -> None:
+        await self._insist(lambda: self._book.finish(job_id, state, change))
+
     def _pause(self, waits: int) -> float:
         settings = self._shop.settings
-        return float(min(settings.retry_initial_seconds * 2 ** (waits - 1), settings.retry_max_seconds))
+        return float(min(settings.retry_initial_seconds * 2 ** min(waits - 1, 30), settings.retry_max_seconds))
 
     def _time_left(self, job: Job, limit: float) -> float:
         if job.inner.deadline is None:
@@ -283,9 +307,9 @@ class JobSteps:
 
     async def _ending(self, job_id: str, step: Callable[[Job], Awaitable[str]]) -> str:
         try:
-            return await self._until_stopped(job_id, step)
+            return await self._insist(lambda: self._until_stopped(job_id, step))
         except JobStopped:
-            await self._book.finish(job_id, JobState.CANCELLED)
+            await self._finish(job_id, JobState.CANCELLED)
         except (PeerError, ServiceError) as error:
             await self._fail(job_id, _failure(error))
         except OSError as error:
@@ -326,7 +350,7 @@ class JobSteps:
 
     async def _fail(self, job_id: str, failure: JobFailure) -> None:
         trace.get_current_span().set_status(trace.StatusCode.ERROR, failure.message)
-        await self._book.finish(job_id, JobState.FAILED, lambda job: replace(job, failure=failure))
+        await self._finish(job_id, JobState.FAILED, lambda job: replace(job, failure=failure))
 
 
 def _failure(error: PeerError | ServiceError) -> JobFailure:

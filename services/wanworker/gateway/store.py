@@ -3,21 +3,22 @@
 The row is the truth about a job. DBOS knows which step of the work comes next; what the steps found out (the
 seed, the enhanced prompt, the settings) stands here, so that a step which is done twice after a crash finds
 its own result.
+
+Any number of gateways read the rows and add new ones; one of them, the active one, writes those that have not
+ended. A gateway that was active and does not know yet that it no longer is cannot write either: taking over raises
+the sequence of every unfinished row, and `save` never lowers it.
 """
 
-import asyncio
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
+from wanworker.gateway.database import Database
 from wanworker.gateway.hub import EPOCH_BITS
 from wanworker.gateway.model import FINAL_STATES, JOB_JSON, Job, JobState
-
-T = TypeVar("T")
 
 _FINAL = tuple(int(state) for state in FINAL_STATES)
 
@@ -32,8 +33,20 @@ class Page:
     """Where the next page begins; None on the last."""
 
 
+@dataclass(frozen=True)
+class Pending:
+    """What the active gateway has to know of a row, without reading the document."""
+
+    id: str
+    """The job."""
+    sequence: int
+    """As it was saved last."""
+    cancel_requested: bool
+    """Whether some gateway was asked to stop it."""
+
+
 class JobStore(Protocol):
-    """Keeps jobs. One implementation, two databases; other gateways may read the same store."""
+    """Keeps jobs. One implementation, two databases. Every method may raise StoreUnavailableError."""
 
     async def open(self) -> None:
         """Connect, and make the table if it is missing."""
@@ -57,7 +70,20 @@ class JobStore(Protocol):
         """Keep a fetched reference image."""
 
     async def save(self, job: Job) -> bool:
-        """Write a job; False if it has reached a final state already, which is then left alone."""
+        """Write a job; False if it has reached a final state already, or another gateway works on it by now:
+        then the row is left alone."""
+
+    async def amend(self, job: Job) -> None:
+        """Write a job that has ended; for what happens to its file."""
+
+    async def request_cancel(self, job_id: str) -> None:
+        """Leave word for the active gateway that a job is to stop."""
+
+    async def pending(self) -> list[Pending]:
+        """The unfinished jobs in the order in which they are due."""
+
+    async def counts(self) -> Mapping[JobState, int]:
+        """How many unfinished jobs are in which state."""
 
     async def page(self, size: int, before: int | None, states: Sequence[JobState]) -> Page:
         """A page of jobs, newest first."""
@@ -83,29 +109,24 @@ _JOBS = sa.Table(
     sa.Column("sequence", sa.BigInteger, nullable=False),
     sa.Column("job", sa.Text, nullable=False),
     sa.Column("image", sa.LargeBinary, nullable=True),
+    sa.Column("cancel_requested", sa.Integer, nullable=False, server_default="0"),
     sqlite_autoincrement=True,
 )
 
 
 class SqlJobStore:
-    """`JobStore` on SQLAlchemy core. Its few threads are its own, so that nobody else's work delays a
-    job's."""
+    """`JobStore` on SQLAlchemy core."""
 
     def __init__(self, url: str) -> None:
-        self._url = url
-        self._engine: sa.Engine | None = None
-        self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="job-store")
+        self._database = Database(url, _METADATA)
 
     async def open(self) -> None:
         """Connect, and make the table if it is missing."""
-        self._engine = await self._run(lambda: _engine(self._url))
+        await self._database.open()
 
     async def close(self) -> None:
         """Disconnect."""
-        if self._engine is not None:
-            await self._run(self._engine.dispose)
-            self._engine = None
-        self._threads.shutdown(wait=False)
+        await self._database.close()
 
     async def add(self, job: Job, fingerprint: str, image: bytes) -> bool:
         """Keep a new job; False if its request_id is taken."""
@@ -117,38 +138,69 @@ class SqlJobStore:
             "image": image or None,
         }
         try:
-            await self._write(sa.insert(_JOBS).values(row))
+            await self._database.write(sa.insert(_JOBS).values(row))
         except IntegrityError:
-            return False
+            # Ours, if the answer to a first try was lost with its connection.
+            return await self.get(job.id) is not None
         return True
 
     async def by_request(self, request_id: str) -> tuple[Job, str] | None:
         """The job of a request_id and the fingerprint of its spec."""
-        found = await self._read(
+        found = await self._database.read(
             sa.select(_JOBS.c.job, _JOBS.c.sequence, _JOBS.c.fingerprint).where(_JOBS.c.request_id == request_id)
         )
         return (_job(found[0]), str(found[0].fingerprint)) if found else None
 
     async def get(self, job_id: str) -> Job | None:
         """One job."""
-        found = await self._read(sa.select(_JOBS.c.job, _JOBS.c.sequence).where(_JOBS.c.id == job_id))
+        found = await self._database.read(sa.select(_JOBS.c.job, _JOBS.c.sequence).where(_JOBS.c.id == job_id))
         return _job(found[0]) if found else None
 
     async def image(self, job_id: str) -> bytes:
         """The bytes of a job's reference image; empty if it has none yet."""
-        found = await self._read(sa.select(_JOBS.c.image).where(_JOBS.c.id == job_id))
+        found = await self._database.read(sa.select(_JOBS.c.image).where(_JOBS.c.id == job_id))
         return bytes(found[0].image or b"") if found else b""
 
     async def set_image(self, job_id: str, image: bytes) -> None:
         """Keep a fetched reference image."""
-        await self._write(sa.update(_JOBS).where(_JOBS.c.id == job_id).values(image=image))
+        await self._database.write(sa.update(_JOBS).where(_JOBS.c.id == job_id).values(image=image))
 
     async def save(self, job: Job) -> bool:
-        """Write a job; False if it has reached a final state already, which is then left alone."""
-        changed = await self._write(
-            sa.update(_JOBS).where(_JOBS.c.id == job.id, _JOBS.c.state.not_in(_FINAL)).values(_row(job))
+        """Write a job; False if it has reached a final state already, or another gateway works on it by now:
+        then the row is left alone."""
+        mine = sa.and_(_JOBS.c.state.not_in(_FINAL), _JOBS.c.sequence <= job.sequence)
+        changed = await self._database.write(sa.update(_JOBS).where(_JOBS.c.id == job.id, mine).values(_row(job)))
+        if changed == 1:
+            return True
+        # The answer to a first try may have been lost with its connection.
+        return job.state.final and await self.get(job.id) == job
+
+    async def amend(self, job: Job) -> None:
+        """Write a job that has ended; for what happens to its file."""
+        ended = _JOBS.c.state.in_(_FINAL)
+        await self._database.write(sa.update(_JOBS).where(_JOBS.c.id == job.id, ended).values(_row(job)))
+
+    async def request_cancel(self, job_id: str) -> None:
+        """Leave word for the active gateway that a job is to stop."""
+        await self._database.write(sa.update(_JOBS).where(_JOBS.c.id == job_id).values(cancel_requested=1))
+
+    async def pending(self) -> list[Pending]:
+        """The unfinished jobs in the order in which they are due."""
+        query = sa.select(_JOBS.c.id, _JOBS.c.sequence, _JOBS.c.cancel_requested)
+        query = query.where(_JOBS.c.state.not_in(_FINAL)).order_by(_JOBS.c.priority, _JOBS.c.number)
+        return [
+            Pending(str(row.id), int(row.sequence), bool(row.cancel_requested))
+            for row in await self._database.read(query)
+        ]
+
+    async def counts(self) -> Mapping[JobState, int]:
+        """How many unfinished jobs are in which state."""
+        query = (
+            sa.select(_JOBS.c.state, sa.func.count().label("jobs"))
+            .where(_JOBS.c.state.not_in(_FINAL))
+            .group_by(_JOBS.c.state)
         )
-        return changed == 1
+        return {JobState(row.state): int(row.jobs) for row in await self._database.read(query)}
 
     async def page(self, size: int, before: int | None, states: Sequence[JobState]) -> Page:
         """A page of jobs, newest first."""
@@ -157,41 +209,20 @@ class SqlJobStore:
             query = query.where(_JOBS.c.number < before)
         if states:
             query = query.where(_JOBS.c.state.in_([int(state) for state in states]))
-        found = await self._read(query.limit(size + 1))
+        found = await self._database.read(query.limit(size + 1))
         more = len(found) > size
         return Page(tuple(_job(row) for row in found[:size]), int(found[size - 1].number) if more else None)
 
     async def unfinished(self) -> list[Job]:
         """All jobs that have not ended, in the order in which they are due."""
         query = sa.select(_JOBS.c.job, _JOBS.c.sequence).where(_JOBS.c.state.not_in(_FINAL))
-        return [_job(row) for row in await self._read(query.order_by(_JOBS.c.priority, _JOBS.c.number))]
+        return [_job(row) for row in await self._database.read(query.order_by(_JOBS.c.priority, _JOBS.c.number))]
 
     async def begin_epoch(self) -> None:
         """Raise the sequence of every unfinished job above all that can have been sent."""
         size = 1 << EPOCH_BITS
         sequence = _JOBS.c.sequence - _JOBS.c.sequence % size + size
-        await self._write(sa.update(_JOBS).where(_JOBS.c.state.not_in(_FINAL)).values(sequence=sequence))
-
-    async def _read(self, query: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
-        def work() -> Sequence[sa.Row[Any]]:
-            with self._connected().connect() as connection:
-                return connection.execute(query).all()
-
-        return await self._run(work)
-
-    async def _write(self, statement: sa.Insert | sa.Update) -> int:
-        def work() -> int:
-            with self._connected().begin() as connection:
-                return connection.execute(statement).rowcount
-
-        return await self._run(work)
-
-    async def _run(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
-
-    def _connected(self) -> sa.Engine:
-        assert self._engine is not None, "the store is not open"
-        return self._engine
+        await self._database.write(sa.update(_JOBS).where(_JOBS.c.state.not_in(_FINAL)).values(sequence=sequence))
 
 
 def _row(job: Job) -> dict[str, Any]:
@@ -202,18 +233,3 @@ def _job(row: sa.Row[Any]) -> Job:
     job = JOB_JSON.validate_json(row.job)
     # The column may be ahead of the document: a new epoch touches the column alone.
     return replace(job, sequence=max(job.sequence, int(row.sequence)))
-
-
-def _engine(url: str) -> sa.Engine:
-    engine = sa.create_engine(url)
-    if engine.dialect.name == "sqlite":
-
-        @sa.event.listens_for(engine, "connect")
-        def prepare(connection: Any, record: Any) -> None:
-            connection.isolation_level = "IMMEDIATE"
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA busy_timeout=30000")
-            connection.execute("PRAGMA synchronous=FULL")
-
-    _METADATA.create_all(engine)
-    return engine

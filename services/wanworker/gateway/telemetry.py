@@ -65,6 +65,11 @@ def degraded(degradation: Degradation) -> None:
     _DEGRADATIONS.add(1, {"rung": degradation.rung})
 
 
+def enhancer_unloaded(outcome: str) -> None:
+    """Note on the running span that the enhancer was asked for its memory."""
+    trace.get_current_span().add_event("enhancer_unload", {"outcome": outcome})
+
+
 def headers() -> dict[str, str]:
     """The W3C headers of the running span, to keep with a job."""
     carrier: dict[str, str] = {}

@@ -4,6 +4,7 @@ Layers, each knowing only those above it::
 
     request, registry, settings, errors      plain data
     estimate, progress, device_queue         arithmetic and order
+    memory, device                           what memory there is, and what of it is used
     sources, shapes, loading, pipelines      from a name to modules in memory
     denoising, decoding, muxing, previews    the ML core: functions on tensors and frames
     engine                                   one job, start to end, in a thread

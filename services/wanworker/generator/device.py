@@ -2,17 +2,26 @@
 
 import gc
 import os
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Literal
 
 import torch
 
+from wanworker.generator.memory import MemoryBudget
+
 
 class Device:
     """One device: a CUDA GPU, or the CPU with its main memory."""
 
-    def __init__(self, name: str = "auto", dtype: Literal["auto", "float32", "bfloat16"] = "auto") -> None:
-        """`name` and `dtype` as in the settings.
+    def __init__(
+        self,
+        name: str = "auto",
+        dtype: Literal["auto", "float32", "bfloat16"] = "auto",
+        memory_budget_bytes: int | None = None,
+    ) -> None:
+        """All as in the settings.
 
         Raises:
             ValueError: there is no such device.
@@ -25,6 +34,12 @@ class Device:
         if self.torch.type not in ("cpu", "cuda"):
             raise ValueError(f"device {name!r} is neither cpu nor cuda")
         self.dtype = self._fastest_dtype() if dtype == "auto" else getattr(torch, dtype)
+        self._limit = memory_budget_bytes
+        self.budget = None if self.is_cuda or memory_budget_bytes is None else MemoryBudget(memory_budget_bytes)
+        """Who counts main memory; None on a GPU, whose allocator counts, and where nothing is limited."""
+        if self.is_cuda and memory_budget_bytes is not None:
+            total = int(torch.cuda.mem_get_info(self.torch)[1])
+            torch.cuda.set_per_process_memory_fraction(min(1.0, memory_budget_bytes / total), self.torch)
 
     @property
     def is_cuda(self) -> bool:
@@ -48,22 +63,38 @@ class Device:
         return f"{self.label}{threads}|{str(self.dtype).removeprefix('torch.')}"
 
     def total_bytes(self) -> int:
-        """Memory of the device."""
-        return int(torch.cuda.mem_get_info(self.torch)[1]) if self.is_cuda else _meminfo("MemTotal")
+        """Memory of the device, or as much of it as the budget allows."""
+        return self._limited(int(torch.cuda.mem_get_info(self.torch)[1]) if self.is_cuda else _meminfo("MemTotal"))
 
     def free_bytes(self) -> int:
         """Memory that a job could take now: unused by anyone, or cached by our own allocator."""
         if not self.is_cuda:
-            return _meminfo("MemAvailable")
-        cached = torch.cuda.memory_reserved(self.torch) - torch.cuda.memory_allocated(self.torch)
-        return int(torch.cuda.mem_get_info(self.torch)[0]) + int(cached)
+            return self._limited(_meminfo("MemAvailable"), self.budget.live_bytes if self.budget else 0)
+        used = int(torch.cuda.memory_allocated(self.torch))
+        cached = int(torch.cuda.memory_reserved(self.torch)) - used
+        return self._limited(int(torch.cuda.mem_get_info(self.torch)[0]) + cached, used)
 
     def available_bytes(self, resident_bytes: int) -> int:
         """Memory that a job could have once the device is its own; `resident_bytes` are weights loaded already."""
         if not self.is_cuda:
-            return _meminfo("MemAvailable") + resident_bytes
+            return self._limited(_meminfo("MemAvailable") + resident_bytes)
         # All that our allocator holds is weights, caches, or activations of a job that will have ended by then.
-        return int(torch.cuda.mem_get_info(self.torch)[0]) + int(torch.cuda.memory_reserved(self.torch))
+        free = int(torch.cuda.mem_get_info(self.torch)[0])
+        return self._limited(free + int(torch.cuda.memory_reserved(self.torch)))
+
+    def counting(self) -> AbstractContextManager[object]:
+        """Keeps the budget while it is entered; raises torch.OutOfMemoryError beyond it."""
+        return self.budget or nullcontext()
+
+    def count(self, tensors: Iterable[torch.Tensor]) -> None:
+        """Counts tensors that are there already, so that the budget knows of them."""
+        if self.budget is not None:
+            self.budget.count(tensors)
+
+    def check_room(self, more_bytes: int) -> None:
+        """Raises torch.OutOfMemoryError if the budget has no room for so much more."""
+        if self.budget is not None:
+            self.budget.check_room(more_bytes)
 
     def free_caches(self) -> None:
         """Collects garbage and gives cached blocks back to the device."""
@@ -75,15 +106,22 @@ class Device:
         """Begins to measure the peak anew."""
         if self.is_cuda:
             torch.cuda.reset_peak_memory_stats(self.torch)
+        elif self.budget is not None:
+            self.budget.reset_peak()
 
     def peak_bytes(self) -> int:
-        """Most memory in use since `reset_peak`; 0 on the CPU, which does not count it."""
-        return int(torch.cuda.max_memory_allocated(self.torch)) if self.is_cuda else 0
+        """Most memory in use since `reset_peak`; 0 on the CPU without a budget, which does not count it."""
+        if self.is_cuda:
+            return int(torch.cuda.max_memory_allocated(self.torch))
+        return self.budget.peak_bytes if self.budget is not None else 0
 
     def synchronize(self) -> None:
         """Waits for the device, so that a clock read now is honest."""
         if self.is_cuda:
             torch.cuda.synchronize(self.torch)
+
+    def _limited(self, size: int, used: int = 0) -> int:
+        return size if self._limit is None else max(0, min(size, self._limit - used))
 
     def _fastest_dtype(self) -> torch.dtype:
         """bf16 where the hardware multiplies it; elsewhere it is emulated, and slower than fp32."""

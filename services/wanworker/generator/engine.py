@@ -30,6 +30,7 @@ from wanworker.generator.registry import ModelRow, find_row
 from wanworker.generator.request import Order, Result, Settings, Stage
 from wanworker.generator.settings import GeneratorSettings
 from wanworker.generator.shapes import ModelShape, read_shape
+from wanworker.runtime.errors import ExhaustedError
 
 _LOGGER = logging.getLogger("wanworker.generator.engine")
 
@@ -59,7 +60,7 @@ class Engine:
         self._settings = settings
         threads = settings.threads or usable_cores()
         torch.set_num_threads(threads)
-        self.device = Device(settings.device, settings.dtype)
+        self.device = Device(settings.device, settings.dtype, settings.memory_budget_bytes)
         cache = settings.cache_dir.expanduser()
         self.costs = CostModel(self.device.torch.type, cache / "speeds.json")
         self._rgb_fit = LatentRgbFit(cache / "latent_rgb")
@@ -97,6 +98,7 @@ class Engine:
 
         Raises:
             PreconditionError: MODEL_NOT_FOUND, MODEL_BROKEN.
+            torch.OutOfMemoryError: its weights do not fit.
         """
         with self._lock:
             if row.name in self._models:
@@ -104,7 +106,9 @@ class Engine:
                 return self._models[row.name]
         source = sources.locate(row, self._settings, download=True)
         self._make_room()
+        self.device.check_room(weight_bytes(read_shape(source, row), self.device.dtype_bytes))
         model = load(row, source, self.device)
+        self.device.count(model.weights())
         with self._lock:
             self._models[row.name] = model
         return model
@@ -130,8 +134,7 @@ class Engine:
             _forget_frames(error)
             self.device.free_caches()
             if is_out_of_memory(error):
-                cost = self.cost(order.settings)
-                raise out_of_memory(cost.needed_bytes, cost.available_bytes) from error
+                raise self._ran_out(order.settings) from error
             if is_device_lost(error):
                 raise device_lost(str(error).splitlines()[0]) from error
             raise
@@ -156,12 +159,19 @@ class Engine:
         model = self._load_for_job(row, clock)
         mapping = model.latent_rgb or self._rgb_fit.mapping(model.revision)
         job = Job(order, image, model, control, clock, self._prompts, mapping, self._encoder)
-        result, latents, frames = job.run()
+        with self.device.counting():
+            result, latents, frames = job.run()
         self._learn(row, model, job, result)
         if model.latent_rgb is None:
             self._rgb_fit.add(model.revision, latents, frames)
         metrics.record_result(result)
         return result
+
+    def _ran_out(self, settings: Settings) -> ExhaustedError:
+        """A failure by trial: the job needed more than its estimate, or than others left of the device."""
+        cost = self.cost(settings)
+        # What the job reached is the least that it needs; what it asked for last comes on top where that is counted.
+        return out_of_memory(max(cost.needed_bytes, self.device.peak_bytes()), cost.available_bytes)
 
     def _load_for_job(self, row: ModelRow, clock: StageClock) -> LoadedModel:
         if row.name in self.loaded():
@@ -201,10 +211,16 @@ class Engine:
 
 
 def _forget_frames(error: BaseException) -> None:
-    """Clears the local variables of the frames that an error passed through: they hold latents and activations."""
+    """Drops the tracebacks of an error and of those behind it, for their frames hold latents and activations.
+
+    Clearing the frames' variables is not enough: a frame keeps its function, and with it whatever that closes over.
+    gRPC keeps the error for a while after the call. What the traceback said stays as a note, which logs show.
+    """
+    error.add_note("".join(traceback.format_exception(error)).rstrip())
     seen: BaseException | None = error
     while seen is not None:
         if seen.__traceback__ is not None:
             traceback.clear_frames(seen.__traceback__)
+            seen.__traceback__ = None
         seen = seen.__cause__ or seen.__context__
     gc.collect()

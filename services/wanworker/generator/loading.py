@@ -1,6 +1,7 @@
 """From a checkpoint on disk to modules in memory."""
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,14 +57,16 @@ class LoadedModel:
         """The transformer, or both of a two-stage model."""
         return [self.modules[name] for name in _TRANSFORMERS if self.modules.get(name) is not None]
 
+    def weights(self) -> Iterator[torch.Tensor]:
+        """The weights that are loaded now."""
+        for module in self.modules.values():
+            if isinstance(module, torch.nn.Module):
+                yield from module.parameters()
+                yield from module.buffers()
+
     def resident_bytes(self) -> int:
         """Memory of the weights that are loaded now."""
-        return sum(
-            tensor.numel() * tensor.element_size()
-            for module in self.modules.values()
-            if isinstance(module, torch.nn.Module)
-            for tensor in (*module.parameters(), *module.buffers())
-        )
+        return sum(tensor.numel() * tensor.element_size() for tensor in self.weights())
 
     def evict_text_encoder(self) -> None:
         """Forgets the text encoder; `ensure_text_encoder` brings it back."""

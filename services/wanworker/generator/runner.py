@@ -17,6 +17,7 @@ from wanworker.generator.reference_image import read_reference_image
 from wanworker.generator.registry import Capability, ModelRow, find_row
 from wanworker.generator.request import Event, FileFormat, Order, Queued, Result, Settings
 from wanworker.generator.settings import GeneratorSettings
+from wanworker.runtime.errors import ExhaustedError
 
 _LOGGER = logging.getLogger("wanworker.generator.runner")
 _STILL_PRIORITY, _VIDEO_PRIORITY = 0, 1
@@ -77,8 +78,12 @@ class Runner:
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._thread, self.engine.load_model, row)
         if self._settings.warm_up_job and Capability.TEXT_TO_IMAGE in row.capabilities:
-            async for _ in self.generate(_warm_up_order(row)):
-                pass
+            try:
+                async for _ in self.generate(_warm_up_order(row)):
+                    pass
+            except ExhaustedError as error:
+                # Smaller jobs may fit: a device without room for this one is no reason to serve nobody.
+                _LOGGER.warning("Not warmed up: %s", error)
 
     def close_queue(self) -> None:
         """Refuses new jobs and those that wait; the running one goes on."""

@@ -131,8 +131,9 @@ class GatewayServiceServicer(object):
         """Streams a job's events. The first is a snapshot, the last a snapshot in a final state, then the stream ends with
         OK, also if the job failed. `sequence` rises from event to event. The first snapshot bears the sequence of the job's
         last event, which is `after_sequence` itself if nothing has happened since. A reader that comes back with
-        `after_sequence` misses no change of state; progress and previews may be left out for a slow reader. Watching does
-        not keep a job alive.
+        `after_sequence`, to this gateway, to it after a restart or to another one on the same store, misses no change of
+        state; progress and previews may be left out for a slow reader, and a gateway that only follows another's job tells
+        progress once a second and no previews. Watching does not keep a job alive.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -140,7 +141,8 @@ class GatewayServiceServicer(object):
 
     def ReadArtifact(self, request, context):
         """Streams a job's file from an offset, in chunks of 256 KiB at most. FAILED_PRECONDITION with reason
-        ARTIFACT_NOT_READY while there is no file, OUT_OF_RANGE if the offset lies behind its end.
+        ARTIFACT_NOT_READY while there is no file, and ARTIFACT_EXPIRED once it was deleted, for its age or to make room.
+        OUT_OF_RANGE if the offset lies behind its end.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
