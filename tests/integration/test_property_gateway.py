@@ -288,8 +288,4 @@ async def test_any_bytes_as_a_message_are_answered(system: System, data: bytes, 
     make = system.channel.unary_stream if method in ("RunJob", "WatchJob") else system.channel.unary_unary
     call = make(f"/wanworker.v1.GatewayService/{method}", request_serializer=bytes, response_deserializer=bytes)
     found = await outcome(lambda: call(data, timeout=CALL_SECONDS))
-    if found is None or found.code in (grpc.StatusCode.INVALID_ARGUMENT, NOT_FOUND):
-        return
-    # grpcio itself refuses what is no message at all, before any code of ours runs.
-    assert found.code in (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN), found
-    assert "DecodeErr" in found.message or "deserial" in found.message.lower(), found
+    assert found is None or found.code in (grpc.StatusCode.INVALID_ARGUMENT, NOT_FOUND), found

@@ -99,7 +99,13 @@ class Attempts:
         if error.code == "DEADLINE_EXCEEDED" and job.inner.deadline is not None:
             raise JobStopped from error
         if error.reason == OUT_OF_MEMORY:
-            await self._lower(job, error, attempt=job.attempts)
+            try:
+                await self._lower(job, error, attempt=job.attempts)
+            except PeerError as other:
+                if other is error:
+                    raise
+                # The ladder could not be asked about: the generator is away. The next try takes it up again.
+                return await self._after(job, other, waits)
             return Verdict.AGAIN
         if error.reason == MODEL_NOT_FOUND and not job.inner.reloaded:
             # The generator loads it anew when it is asked anew; it may have been on its way to the disk.

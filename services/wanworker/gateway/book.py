@@ -43,6 +43,7 @@ class JobBook:
         self.active = False
         """Whether this gateway is the one that works."""
         self._feeds: dict[str, Feed] = {}
+        self._writing: set[asyncio.Future[Job | None]] = set()
         self._follower = Follower(store)
         self._save_seconds = progress_save_seconds
         self._saving: set[asyncio.Task[None]] = set()
@@ -92,8 +93,8 @@ class JobBook:
             feed.fail(error)
         self._follower.fail(error)
         await self._follower.close()
-        if self._saving:
-            await asyncio.wait(self._saving)
+        for unfinished in (self._saving, self._writing):
+            await asyncio.gather(*unfinished, return_exceptions=True)
 
     async def add(self, job: Job, fingerprint: str, image: bytes) -> bool:
         """Keep a new job; False if its request_id is taken."""
@@ -140,7 +141,22 @@ class JobBook:
         return await self.store.counts()
 
     async def change(self, job_id: str, change: Callable[[Job], Job], body: Happening | None = None) -> Job | None:
-        """Change a job, save it, then tell: `body`, or a snapshot. None if the job has ended before."""
+        """Change a job, save it, then tell: `body`, or a snapshot. None if the job has ended before.
+
+        A caller that is cancelled meanwhile leaves the write to come to its end: the database may have it already, and
+        the next change must begin with it.
+        """
+        writing = asyncio.ensure_future(self._change(job_id, change, body))
+        self._writing.add(writing)
+        writing.add_done_callback(self._written)
+        return await asyncio.shield(writing)
+
+    def _written(self, writing: "asyncio.Future[Job | None]") -> None:
+        self._writing.discard(writing)
+        if not writing.cancelled():
+            writing.exception()  # whoever asked for it has it, or is gone
+
+    async def _change(self, job_id: str, change: Callable[[Job], Job], body: Happening | None) -> Job | None:
         feed = self._feeds.get(job_id)
         if feed is None:
             return None
@@ -148,10 +164,14 @@ class JobBook:
             async with feed.lock:
                 if feed.job.state.final:
                     return None
-                job = change(feed.job)
-                job = replace(job, sequence=feed.job.sequence + 1)
-                if not await self.store.save(job):
-                    return None
+                job = replace(change(feed.job), sequence=feed.job.sequence + 1)
+                saved = await self.store.save(job)
+                if not saved:
+                    # It may have been ended by a write of ours whose answer nobody waited for.
+                    row = await self.store.get(job_id)
+                    if row is None or not row.state.final:
+                        return None
+                    job, body = row, None
                 feed.saved_at = time.monotonic()
                 feed.settle(job, body)
         finally:
@@ -160,7 +180,7 @@ class JobBook:
         if job.state.final:
             self._feeds.pop(job_id, None)
             self._on_finished(job)
-        return job
+        return job if saved else None
 
     async def finish(self, job_id: str, state: JobState, change: Callable[[Job], Job] = lambda job: job) -> Job | None:
         """Bring a job into its final state. None if it is in one already."""

@@ -181,14 +181,14 @@ class GeneratorPeer:
 
     async def estimate(self, settings: GenerationSettings, timeout: float) -> CostEstimate:
         """What a generation would cost. PeerError if it fails."""
-        with _peer_errors("generator"):
+        with _impatient(timeout), _peer_errors("generator"):
             request = generator_pb2.EstimateRequest(settings=convert.settings_to_proto(settings))
             response = await self._stub.Estimate(request, timeout=timeout)
         return convert.estimate_from_proto(response.estimate)
 
     async def models(self, timeout: float) -> tuple[ModelInfo, ...]:
         """The registry. PeerError if it fails."""
-        with _peer_errors("generator"):
+        with _impatient(timeout), _peer_errors("generator"):
             response = await self._stub.GetStatus(generator_pb2.GeneratorServiceGetStatusRequest(), timeout=timeout)
         return tuple(convert.model_from_proto(row) for row in response.models)
 
@@ -259,3 +259,16 @@ def _peer_errors(peer: str) -> "Iterator[None]":
         if task is not None and task.cancelling():
             raise
         raise PeerError("UNAVAILABLE", "UNAVAILABLE", f"the {peer} ended the call") from None
+
+
+@contextmanager
+def _impatient(seconds: float) -> "Iterator[None]":
+    """For questions that are asked under our own short timeout: that one ended is not the job's deadline, and the peer
+    may answer later."""
+    try:
+        yield
+    except PeerError as error:
+        if error.code != "DEADLINE_EXCEEDED":
+            raise
+        message = f"the generator did not answer within {seconds:g} s"
+        raise PeerError("UNAVAILABLE", "GENERATOR_SLOW", message) from error

@@ -67,7 +67,7 @@ class ReferenceFetcher:
                 return await self._follow(url)
         except TimeoutError as error:
             raise BadReferenceError(f"the image did not come within {self._timeout:g} s") from error
-        except (httpx.HTTPError, OSError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
             raise BadReferenceError(f"the image could not be fetched: {type(error).__name__}") from error
 
     async def _follow(self, url: str) -> bytes:

@@ -136,9 +136,10 @@ class DbosRunner:
         global _active
         if self._launched:
             await self.drain()
+            # Before: calls that still run (a download) use the loop's threads while DBOS ends its own.
+            asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor())
             with ThreadPoolExecutor(1) as thread:
                 await asyncio.get_running_loop().run_in_executor(thread, DBOS.destroy)
-            asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor())
             self._launched = False
         if _active is self:
             _active = None

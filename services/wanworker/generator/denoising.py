@@ -56,6 +56,10 @@ class PromptCache:
         while len(self._entries) > self._size:
             self._entries.popitem(last=False)
 
+    def clear(self) -> None:
+        """Forgets all."""
+        self._entries.clear()
+
 
 def encode_text(model: LoadedModel, prompt: str, cache: PromptCache) -> torch.Tensor:
     """The embedding of a prompt, 1 × tokens × width, zero behind the prompt's end.

@@ -152,7 +152,7 @@ class Engine:
         clock = StageClock(order, tracker)
         control.checkpoint()
         if settings.memory.free_caches:
-            self.device.free_caches()
+            self._free_caches()
         if self._settings.admission and not cost.fits:
             raise out_of_memory(cost.needed_bytes, cost.available_bytes)
         self.device.reset_peak()
@@ -178,6 +178,11 @@ class Engine:
             return self.load_model(row)
         with clock.stage(Stage.LOADING_MODEL):
             return self.load_model(row)
+
+    def _free_caches(self) -> None:
+        if self.device.torch.type == "cpu":
+            self._prompts.clear()  # on a GPU they lie elsewhere, and cost nothing there
+        self.device.free_caches()
 
     def _make_room(self) -> None:
         """Drops the models unused for longest until one more may come."""
