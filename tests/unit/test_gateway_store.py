@@ -134,6 +134,34 @@ async def test_a_job_ends_once_however_many_try(store: SqlJobStore) -> None:
     assert (await book.get("job")).state is JobState.SUCCEEDED
 
 
+async def test_a_caller_that_is_cancelled_while_it_is_written_loses_nothing(
+    store: SqlJobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found by make chaos: the database had the prompt, the next change began without it and took it away again."""
+    book = JobBook(store, 1.0)
+    await book.activate()
+    await book.add(a_job("job"), "f", b"")
+    save, written, go_on = store.save, asyncio.Event(), asyncio.Event()
+
+    async def slow_save(job: Job) -> bool:
+        saved = await save(job)
+        written.set()
+        await go_on.wait()
+        return saved
+
+    monkeypatch.setattr(store, "save", slow_save)
+    step = asyncio.create_task(book.change("job", lambda job: replace(job, enhanced_prompt="a tabby cat")))
+    await written.wait()
+    step.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await step
+    go_on.set()
+    ended = await book.finish("job", JobState.CANCELLED)
+    assert ended is not None
+    assert ended.enhanced_prompt == "a tabby cat"
+    assert (await store.get("job")) == ended
+
+
 def test_a_fingerprint_depends_on_everything() -> None:
     spec = JobSpec("a cat")
     others = [
