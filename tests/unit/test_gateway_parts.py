@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gzip
 import hashlib
 import io
 import subprocess
@@ -148,6 +149,7 @@ def png(width: int = 8, height: int = 8) -> bytes:
         "127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "0.0.0.0", "224.0.0.1",
         "100.64.0.1", "::1", "::", "fe80::1", "fe80::1%eth0", "fc00::1", "fd00:ec2::254", "ff02::1",
         "::ffff:127.0.0.1", "::ffff:10.0.0.1", "2002:7f00:1::", "64:ff9b::a9fe:a9fe", "240.0.0.1",
+        "fec0::1", "::7f00:1", "64:ff9b:1::7f00:1", "::ffff:0:7f00:1",
     ],
 )  # fmt: skip
 def test_addresses_inside_are_not_public(address: str) -> None:
@@ -200,6 +202,9 @@ async def test_an_image_is_fetched_over_a_redirect() -> None:
         ("https://a.example/missing", "404"),
         ("https://a.example/long", "longer"),
         ("https://a.example:99999/x", "not known"),
+        ("https://[abc/x.png", "not be fetched"),
+        ("https://a.example/torn", "not be fetched"),
+        ("https://a.example/packed", "packed"),
     ],
 )
 async def test_a_url_that_leads_astray_is_refused(url: str, word: str) -> None:
@@ -207,6 +212,8 @@ async def test_a_url_that_leads_astray_is_refused(url: str, word: str) -> None:
     answers = {
         "a.example/redirect": httpx.Response(302, headers={"location": "https://inside.example/"}),
         "a.example/downgrade": httpx.Response(302, headers={"location": "http://a.example/"}),
+        "a.example/packed": httpx.Response(200, content=gzip.compress(b"x"), headers={"content-encoding": "gzip"}),
+        "a.example/torn": httpx.Response(302, headers={"location": "https://["}),
         "a.example/loop": httpx.Response(302, headers={"location": "/loop"}),
         "a.example/missing": httpx.Response(404),
         "a.example/long": httpx.Response(200, content=b"x" * 1001),

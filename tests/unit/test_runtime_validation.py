@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 from wanworker.runtime.errors import FieldViolation, InvalidArgumentError
 from wanworker.runtime.validation import validate
 from wanworker.v1 import gateway_pb2, generator_pb2, types_pb2
-from wanworker.v1.gateway_pb2 import JobSpec, ReferenceImage, RunJobRequest
+from wanworker.v1.gateway_pb2 import JobSpec, ReferenceImage, RunJobRequest, WatchJobRequest
 
 
 def violations(message: Message) -> dict[str, FieldViolation]:
@@ -106,3 +106,8 @@ def _settings() -> types_pb2.GenerationSettings:
     return types_pb2.GenerationSettings(
         model="demo", width=256, height=144, frames=33, fps=16, steps=8, guidance_scale=5
     )
+
+
+def test_a_sequence_that_no_job_can_reach_is_refused() -> None:
+    assert set(violations(WatchJobRequest(job_id="a", after_sequence=2**64 - 1))) == {"after_sequence"}
+    validate(WatchJobRequest(job_id="a", after_sequence=2**63 - 1))

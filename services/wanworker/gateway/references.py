@@ -88,6 +88,8 @@ class ReferenceFetcher:
         headers = {
             "Host": host if port == 443 else f"{host}:{port}",
             "Accept": "image/png,image/jpeg,image/webp",
+            # Images are compressed as they are; a body that swells when it is unpacked would break the limit.
+            "Accept-Encoding": "identity",
         }
         # The certificate is still that of the host's name.
         request = client.build_request("GET", pinned, headers=headers, extensions={"sni_hostname": host})
@@ -97,6 +99,8 @@ class ReferenceFetcher:
                 return b"", response.headers.get("location", "")
             if response.status_code != httpx.codes.OK:
                 raise BadReferenceError(f"the image's server answered {response.status_code}")
+            if response.headers.get("content-encoding", "identity") != "identity":
+                raise BadReferenceError("the image's server packed it, though it was asked not to")
             return await self._body(response), None
         finally:
             await response.aclose()
@@ -123,6 +127,10 @@ class ReferenceFetcher:
         return parts.hostname, port, addresses[0]
 
 
+_TRANSLATED = tuple(ipaddress.IPv6Network(net) for net in ("::/96", "64:ff9b:1::/48", "::ffff:0:0:0/96"))
+"""IPv4-compatible, local NAT64 and IPv4-translated addresses: each may lead to any IPv4 address."""
+
+
 def is_public(address: str) -> bool:
     """Whether an address is one of the internet's: not private, loopback, link-local, metadata, or a disguise
     of such."""
@@ -133,6 +141,8 @@ def is_public(address: str) -> bool:
             return is_public(str(inner))
         if parsed in ipaddress.ip_network("64:ff9b::/96"):
             return is_public(str(ipaddress.IPv4Address(int(parsed) & 0xFFFFFFFF)))
+        if parsed.is_site_local or any(parsed in network for network in _TRANSLATED):
+            return False
     return parsed.is_global and not parsed.is_multicast
 
 
