@@ -159,7 +159,7 @@ def _open_case(rng: random.Random, invented: bool) -> Case:
     return Case(group, _shape(prompt, rng), bare.lower(), forms, place=place.lower())
 
 
-def cases(seed: int = 2024) -> list[Case]:
+def cases(seed: int = 4711) -> list[Case]:
     """All evaluation prompts: 100 of the world, 60 of unseen English words, 40 invented, 42 real."""
     rng = random.Random(seed)
     found = [_world_case(rng) for _ in range(100)]

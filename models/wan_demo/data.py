@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
+from models.wan_demo.text import load_tokenizer, tokenize
+from models.world.captions import caption, with_stray_words
 from models.world.render import Clip, Packed, Window, pack
 from models.world.scene import Scene, draw_scene
+
+TEXT_LENGTH = 192
+"""Tokens that a training caption is padded to; the longest caption of the world has fewer."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +31,8 @@ class Plan:
     """Frames that are drawn of each clip."""
     crop: int | None = None
     """Side of the square that is drawn of each frame, mostly around a thing; None draws all."""
+    captions: int = 0
+    """Captions that are worded for each scene."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +47,18 @@ class Batch:
     """The part to be drawn."""
     clip: Clip
     """Size of the whole clips."""
+    ids: Tensor
+    """Tokens of the captions, batch × captions × ``TEXT_LENGTH``, padded with 0 (16-bit integers)."""
+
+
+def worded(scenes: Sequence[Scene], count: int, rng: random.Random) -> Tensor:
+    """``count`` freshly worded captions of each scene, one in four with stray words, as ``Batch.ids``."""
+    texts = [caption(scene, rng) for scene in scenes for _ in range(count)]
+    texts = [with_stray_words(text, rng) if rng.random() < 0.25 else text for text in texts]
+    if not texts:
+        return torch.zeros(len(scenes), 0, TEXT_LENGTH, dtype=torch.int16)
+    ids, _ = tokenize(load_tokenizer(), texts, TEXT_LENGTH)
+    return ids.to(torch.int16).view(len(scenes), count, TEXT_LENGTH)
 
 
 def _place(packed: Packed, plan: Plan, side: int, rng: random.Random) -> tuple[torch.Tensor, torch.Tensor]:
@@ -69,7 +89,7 @@ def make_batch(plan: Plan, rng: random.Random) -> Batch:
     if plan.crop is not None:
         top, left = _place(packed, plan, plan.crop, rng)
         window = Window(first, top, left, plan.frames, height, width)
-    return Batch(scenes, packed, window, plan.clip)
+    return Batch(scenes, packed, window, plan.clip, worded(scenes, plan.captions, rng))
 
 
 class _Scenes(IterableDataset[Batch]):

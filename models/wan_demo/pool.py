@@ -1,13 +1,10 @@
-"""A growing store of encoded clips, and batches of latents with freshly worded captions drawn from it."""
+"""A growing store of encoded clips and their captions on the training device, and batches drawn from it."""
 
 from __future__ import annotations
 
-import queue
 import random
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from diffusers import AutoencoderKLWan
@@ -16,13 +13,10 @@ from torch.nn import functional
 
 from models.wan_demo.data import Batch, Plan, batches
 from models.wan_demo.parallel import encode
-from models.wan_demo.text import tokenize
-from models.world.captions import caption
 from models.world.render import Clip, draw
-from models.world.scene import Scene
 
-TEXT_LENGTH = 192
-"""Tokens that a training caption is padded to; the longest caption of the world has fewer."""
+CAPTIONS = 6
+"""Wordings that are kept of each clip."""
 
 
 @dataclass(frozen=True)
@@ -42,28 +36,30 @@ class Bucket:
 
 
 REAL = (
-    Bucket(Clip(33, 144, 256), 0.64, 48, 1920, 0.15),
-    Bucket(Clip(1, 144, 256), 0.07, 256, 3072, 0.45),
-    Bucket(Clip(81, 144, 256), 0.08, 20, 96),
+    Bucket(Clip(33, 144, 256), 0.66, 48, 1920, 0.10),
+    Bucket(Clip(1, 144, 256), 0.07, 256, 4096, 0.45),
+    Bucket(Clip(81, 144, 256), 0.06, 20, 128),
     Bucket(Clip(33, 192, 192), 0.08, 48, 256),
     Bucket(Clip(33, 256, 144), 0.08, 48, 256),
-    Bucket(Clip(17, 96, 160), 0.05, 128, 1536, 0.40),
+    Bucket(Clip(17, 96, 160), 0.05, 128, 2048, 0.45),
 )
 TOY = (Bucket(Clip(9, 48, 64), 0.7, 2, 4, 0.5), Bucket(Clip(1, 64, 48), 0.3, 2, 4, 0.5))
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One training batch."""
+    """One training batch, on the training device."""
 
     latents: Tensor
-    """Normalised latents, batch × 16 × frames × h × w, on the training device."""
+    """Normalised latents, batch × 16 × frames × h × w."""
     cover: Tensor
     """How much of each latent's place a thing covers, batch × 1 × frames × h × w."""
     ids: Tensor
     """Caption tokens, batch × ``TEXT_LENGTH``."""
-    mask: Tensor
-    """1 where ``ids`` holds a token."""
+
+    def tensors(self) -> tuple[Tensor, Tensor, Tensor]:
+        """All of it."""
+        return self.latents, self.cover, self.ids
 
 
 class Pool:
@@ -78,29 +74,32 @@ class Pool:
         self._std = std.view(1, -1, 1, 1, 1).to(self._device)
         self.early = False
         self._latents: list[list[Tensor]] = [[] for _ in buckets]
-        self._scenes: list[list[Scene]] = [[] for _ in buckets]
+        self._ids: list[list[Tensor]] = [[] for _ in buckets]
         self._sources: list[Iterator[Batch]] = []
         for index, bucket in enumerate(buckets):
             size = max(2, min(64, 32 * 33 * 144 * 256 // (bucket.clip.frames * bucket.clip.height * bucket.clip.width)))
-            plan = Plan(bucket.clip, min(size, bucket.start), bucket.clip.frames)
+            plan = Plan(bucket.clip, min(size, bucket.start), bucket.clip.frames, captions=CAPTIONS)
             self._sources.append(batches(plan, seed * 31 + index, workers if index == 0 else min(workers, 1)))
 
     def fill(self) -> None:
         """Encode every bucket's first clips."""
         for index, bucket in enumerate(self.buckets):
-            while len(self._scenes[index]) < bucket.start:
+            while len(self._ids[index]) < bucket.start:
                 self._add(index)
 
     def _weights(self) -> list[float]:
         return [bucket.early_share if self.early else bucket.share for bucket in self.buckets]
 
+    def _bucket(self) -> int:
+        return self._rng.choices(range(len(self.buckets)), self._weights())[0]
+
     def grow(self) -> None:
         """Encode one more batch of clips of some bucket."""
-        self._add(self._rng.choices(range(len(self.buckets)), self._weights())[0])
+        self._add(self._bucket())
 
     def size(self) -> int:
         """How many clips there are."""
-        return sum(len(scenes) for scenes in self._scenes)
+        return sum(map(len, self._ids))
 
     @torch.no_grad()
     def _add(self, index: int) -> None:
@@ -113,30 +112,16 @@ class Pool:
             latents.append(((mean.float() - self._mean) / self._std).half())
         stacked = torch.cat(latents)
         small = functional.adaptive_max_pool3d(cover, stacked.shape[2:]).half()
-        # Latents go in before their scenes: the reading thread counts scenes.
         self._latents[index].extend(torch.cat((stacked, small), 1).unbind(0))
-        self._scenes[index].extend(batch.scenes)
+        self._ids[index].extend(batch.ids.to(self._device).unbind(0))
 
-    def pick(self, rng: random.Random, dropout: float) -> tuple[int, list[int], list[str]]:
-        """A bucket, clips of it, and a caption for each; some captions are left empty."""
-        index = rng.choices(range(len(self.buckets)), self._weights())[0]
-        count = len(self._scenes[index])
-        chosen = [rng.randrange(count) for _ in range(self.buckets[index].batch)]
-        texts = ["" if rng.random() < dropout else caption(self._scenes[index][i], rng) for i in chosen]
-        return index, chosen, texts
-
-    def samples(self, tokenizer: Any, seed: int, dropout: float = 0.1) -> Iterator[Sample]:
-        """Training batches without end; captions are worded and tokenized in a thread of their own."""
-        ready: queue.Queue[tuple[int, list[int], Tensor, Tensor]] = queue.Queue(maxsize=6)
-
-        def prepare() -> None:
-            rng = random.Random(seed)
-            while True:
-                index, chosen, texts = self.pick(rng, dropout)
-                ready.put((index, chosen, *tokenize(tokenizer, texts, TEXT_LENGTH)))
-
-        threading.Thread(target=prepare, daemon=True).start()
-        while True:
-            index, chosen, ids, mask = ready.get()
-            stored = torch.stack([self._latents[index][i] for i in chosen]).float()
-            yield Sample(stored[:, :-1], stored[:, -1:], ids.to(self._device), mask.to(self._device))
+    def sample(self, dropout: float = 0.1) -> Sample:
+        """A training batch of some bucket; some captions are left empty (but for the end token, 1)."""
+        index = self._bucket()
+        chosen = [self._rng.randrange(len(self._ids[index])) for _ in range(self.buckets[index].batch)]
+        stored = torch.stack([self._latents[index][i] for i in chosen]).float()
+        ids = torch.stack([self._ids[index][i][self._rng.randrange(CAPTIONS)] for i in chosen]).long()
+        empty = torch.zeros_like(ids[0])
+        empty[0] = 1
+        dropped = torch.tensor([self._rng.random() < dropout for _ in chosen], device=self._device)
+        return Sample(stored[:, :-1], stored[:, -1:], torch.where(dropped[:, None], empty, ids))

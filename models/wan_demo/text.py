@@ -9,6 +9,7 @@ import argparse
 import random
 import string
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,7 @@ def train_tokenizer(count: int = 12_000, seed: int = 7) -> PreTrainedTokenizerFa
     )  # fmt: skip
 
 
+@lru_cache(maxsize=2)
 def load_tokenizer(folder: Path = CHECKPOINT) -> Any:
     """The tokenizer of a checkpoint."""
     return AutoTokenizer.from_pretrained(folder / "tokenizer")

@@ -13,7 +13,6 @@ import argparse
 import copy
 import math
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from transformers import UMT5EncoderModel
 
 from models.wan_demo import pool as pools
 from models.wan_demo.config import FLOW_SHIFT, new_text_encoder, new_transformer
+from models.wan_demo.muon import Muon
 from models.wan_demo.pool import Pool, Sample
 from models.wan_demo.text import embed, load_tokenizer
 from models.wan_demo.train_autoencoder import load_autoencoder, scheduled_rate
@@ -39,13 +39,17 @@ class Settings:
     """Wall-clock time, the encoding of the first clips left out."""
     rate: float = 8e-4
     """Peak learning rate."""
+    muon_rate: float = 1.5
+    """What the rate of the transformer's matrices is multiplied by."""
+    text_rate: float = 0.3
+    """What the text encoder's rate is multiplied by: it comes trained (``train_text``)."""
     image_share: float = 0.2
     """Share of batches whose first latent frame is given."""
     thing_weight: float = 4.0
     """What is added to the loss where things are (they cover a twentieth of the picture); fades out to 0."""
     early: float = 0.35
     """Share of the time in which mostly stills and small clips are trained."""
-    grow_every: int = 3
+    grow_every: int = 12
     """Steps between two batches of fresh clips."""
     workers: int = 5
     """Processes that pack scenes of the main bucket."""
@@ -61,9 +65,9 @@ class Model(nn.Module):
         self.text_encoder = new_text_encoder(vocabulary)
         self.transformer = new_transformer()
 
-    def forward(self, noisy: Tensor, timestep: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, noisy: Tensor, timestep: Tensor, ids: Tensor) -> Tensor:
         """The predicted velocity."""
-        context = embed(self.text_encoder, ids, mask)
+        context = embed(self.text_encoder, ids, (ids != 0).long())
         velocity: Tensor = self.transformer(noisy, timestep, context, return_dict=False)[0]
         return velocity
 
@@ -76,7 +80,7 @@ def draw_sigmas(count: int, device: torch.device) -> Tensor:
     return FLOW_SHIFT * sigma / (1 + (FLOW_SHIFT - 1) * sigma)
 
 
-def flow_loss(model: nn.Module, sample: Sample, given_image: bool, thing_weight: float) -> Tensor:
+def flow_loss(model: nn.Module, sample: Sample, given_image: bool, thing_weight: Tensor) -> Tensor:
     """Mean squared error of the velocity, heavier by ``thing_weight`` where things are."""
     clean = sample.latents
     sigma = draw_sigmas(len(clean), clean.device)
@@ -89,47 +93,98 @@ def flow_loss(model: nn.Module, sample: Sample, given_image: bool, thing_weight:
         tokens = clean.shape[3] // 2 * (clean.shape[4] // 2)
         timestep = timestep[:, None].repeat(1, clean.shape[2] * tokens)
         timestep[:, :tokens] = 0
-    velocity = model(noisy, timestep, sample.ids, sample.mask)
+    velocity = model(noisy, timestep, sample.ids)
     weight = 1 + thing_weight * sample.cover
     error = (velocity.float() - (noise - clean)).square() * (weight / weight.mean())
     loss: Tensor = error[:, :, 1:].mean() if given_image else error.mean()
     return loss
 
 
+@dataclass(frozen=True)
+class Graph:
+    """Forward and backward pass of batches of one size, recorded once and launched as one."""
+
+    graph: torch.cuda.CUDAGraph
+    """What was recorded."""
+    sample: Sample
+    """Where it reads its batch."""
+    loss: Tensor
+    """Where it leaves its loss."""
+
+
 class Trainer:
     """The model, its average, and one step of training."""
 
-    def __init__(self, settings: Settings, vocabulary: int, device: torch.device, compiled: bool) -> None:
+    def __init__(self, settings: Settings, vocabulary: int, device: torch.device) -> None:
         torch.manual_seed(settings.seed)
         self.settings, self.device = settings, device
         self.model = Model(vocabulary).to(device)
         self.average = copy.deepcopy(self.model).requires_grad_(False).eval()
-        if compiled:
-            # One block's code serves all ten, and symbolic sizes serve all buckets.
-            for block in self.model.transformer.blocks:
-                block.compile(dynamic=True)
-        self.optimizer = torch.optim.AdamW(
-            self.model.parameters(), lr=settings.rate, betas=(0.9, 0.98), weight_decay=0.01,
-            fused=device.type == "cuda",
-        )  # fmt: skip
+        matrices = [p for p in self.model.transformer.blocks.parameters() if p.ndim == 2]
+        known = {id(p) for p in matrices}
+        others = [p for p in self.model.transformer.parameters() if id(p) not in known]
+        groups = [
+            {"params": others, "share": 1.0},
+            {"params": list(self.model.text_encoder.parameters()), "share": settings.text_rate},
+        ]
+        self.muon = Muon(matrices)
+        self.adam = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.01, fused=device.type == "cuda")
         self.step_count = 0
+        self.recording = device.type == "cuda"
+        self._thing_weight = torch.zeros((), device=device)
+        self._graphs: dict[tuple[Any, ...], Graph] = {}
+        self._memory = torch.cuda.graph_pool_handle() if device.type == "cuda" else None
+        for parameter in self.model.parameters():
+            parameter.grad = torch.zeros_like(parameter)
+
+    def _gradients(self, sample: Sample, given_image: bool) -> Tensor:
+        """Put fresh gradients in place; returns the loss."""
+        torch._foreach_zero_([p.grad for p in self.model.parameters() if p.grad is not None])
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda", cache_enabled=False):
+            loss = flow_loss(self.model, sample, given_image, self._thing_weight)
+        loss.backward()
+        return loss.detach()
+
+    def _record(self, sample: Sample, given_image: bool) -> Graph:
+        """A CUDA graph for batches of this size: launching its kernels one by one took far longer than running them."""
+        kept = Sample(*(tensor.clone() for tensor in sample.tensors()))
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(2):
+                self._gradients(kept, given_image)
+        torch.cuda.current_stream().wait_stream(side)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=self._memory):
+            loss = self._gradients(kept, given_image)
+        return Graph(graph, kept, loss)
+
+    def _replay(self, sample: Sample, given_image: bool) -> Tensor:
+        key = (sample.latents.shape, given_image)
+        if key not in self._graphs:
+            self._graphs[key] = self._record(sample, given_image)
+        recorded = self._graphs[key]
+        for there, here in zip(recorded.sample.tensors(), sample.tensors(), strict=True):
+            there.copy_(here)
+        recorded.graph.replay()
+        return recorded.loss.clone()
 
     def step(self, sample: Sample, share: float, given_image: bool) -> Tensor:
         """One step; returns the loss."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = scheduled_rate(share, self.step_count, self.settings.rate)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            fading = self.settings.thing_weight * max(0.0, min(1.0, 3 * (0.9 - share)))
-            loss = flow_loss(self.model, sample, given_image, fading)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        rate = scheduled_rate(share, self.step_count, self.settings.rate)
+        for group in self.adam.param_groups:
+            group["lr"] = rate * group["share"]
+        self._thing_weight.fill_(self.settings.thing_weight * max(0.0, min(1.0, 3 * (0.9 - share))))
+        gradients = self._replay if self.recording else self._gradients
+        loss = gradients(sample, given_image)
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        self.optimizer.step()
+        self.adam.step()
+        self.muon.step(rate * self.settings.muon_rate)
         decay = min(0.999, (self.step_count + 1) / (self.step_count + 20))
         with torch.no_grad():
             torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
         self.step_count += 1
-        return loss.detach()
+        return loss
 
     def start_from(self, checkpoint: Path) -> None:
         """Take the weights of an exported checkpoint."""
@@ -138,18 +193,27 @@ class Trainer:
                 stored = kind.from_pretrained(checkpoint / name, torch_dtype=torch.float32)
                 getattr(model, name).load_state_dict(stored.state_dict(), strict=False)
 
+    def take_text_encoder(self, path: Path, patience: float = 120.0) -> None:
+        """Take the text encoder that ``train_text`` writes; waits ``patience`` seconds for one in training."""
+        begun = time.monotonic()
+        while not path.exists() and time.monotonic() - begun < patience:
+            time.sleep(0.2)
+        for model in (self.model, self.average):
+            model.text_encoder.load_state_dict(load_file(path), strict=False)
+
     def save(self, out: Path) -> None:
         """The averaged weights for the export, and what is needed to go on training."""
         for name in ("text_encoder", "transformer"):
             state = {k: v.contiguous().cpu().clone() for k, v in getattr(self.average, name).state_dict().items()}
             save_file(state, out / f"{name}.safetensors")
-        torch.save(
-            {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "step": self.step_count},
-            out / "video_trainer.pt",
-        )
+        state = {
+            "model": self.model.state_dict(), "adam": self.adam.state_dict(), "muon": self.muon.state_dict(),
+            "step": self.step_count,
+        }  # fmt: skip
+        torch.save(state, out / "video_trainer.pt")
 
 
-def run(trainer: Trainer, pool: Pool, samples: Iterator[Sample], settings: Settings, out: Path) -> None:
+def run(trainer: Trainer, pool: Pool, settings: Settings, out: Path) -> None:
     """The whole training; weights are also saved at half time and at four fifths."""
     begun = time.monotonic()
     generator = torch.Generator().manual_seed(settings.seed)
@@ -157,7 +221,7 @@ def run(trainer: Trainer, pool: Pool, samples: Iterator[Sample], settings: Setti
     losses: list[Tensor] = []
     while (share := (time.monotonic() - begun) / (60 * settings.minutes)) < 1:
         pool.early = share < settings.early
-        sample = next(samples)
+        sample = pool.sample()
         roll = float(torch.rand((), generator=generator))
         given = sample.latents.shape[2] > 1 and roll < settings.image_share
         losses.append(trainer.step(sample, share, given))
@@ -178,7 +242,9 @@ def run(trainer: Trainer, pool: Pool, samples: Iterator[Sample], settings: Setti
 def _resume(trainer: Trainer, path: Path) -> None:
     state: dict[str, Any] = torch.load(path, map_location=trainer.device)
     trainer.model.load_state_dict(state["model"])
-    trainer.optimizer.load_state_dict(state["optimizer"])
+    trainer.adam.load_state_dict(state["adam"])
+    trainer.muon.load_state_dict(state["muon"])
+    trainer.step_count = state["step"]
     for name in ("text_encoder", "transformer"):
         getattr(trainer.average, name).load_state_dict(load_file(path.parent / f"{name}.safetensors"), strict=False)
 
@@ -190,18 +256,17 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=11.0)
     parser.add_argument("--autoencoder", type=Path, help="checkpoint whose autoencoder is used instead of --state's")
     parser.add_argument("--start-from", type=Path, help="exported checkpoint whose weights are trained on")
+    parser.add_argument("--text-encoder", type=Path, help="what train_text wrote, or is writing")
     parser.add_argument("--resume", type=Path, help="video_trainer.pt of an earlier run")
     parser.add_argument("--early", type=float, default=Settings.early, help="share of the time for cheap clips")
-    parser.add_argument("--compile", action="store_true", help="minutes of compiling for steps a little faster")
+    parser.add_argument("--eager", action="store_true", help="no CUDA graphs")
     parser.add_argument("--toy", action="store_true")
     args = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.set_float32_matmul_precision("high")
-    torch._dynamo.config.suppress_errors = True
-    torch._dynamo.config.recompile_limit = 64
     settings = Settings(args.minutes, early=args.early, workers=0 if args.toy else 5)
-    tokenizer = load_tokenizer()
-    trainer = Trainer(settings, len(tokenizer), device, args.compile)
+    trainer = Trainer(settings, len(load_tokenizer()), device)
+    trainer.recording &= not args.eager
     if args.start_from:
         trainer.start_from(args.start_from)
     if args.resume:
@@ -212,7 +277,9 @@ def main() -> None:
     pool = Pool(load_autoencoder(args.autoencoder or args.state, device), buckets, settings.seed, settings.workers)
     pool.fill()
     print(f"{pool.size()} clips encoded in {time.monotonic() - begun:.0f} s", flush=True)
-    run(trainer, pool, pool.samples(tokenizer, settings.seed), settings, args.state)
+    if args.text_encoder:
+        trainer.take_text_encoder(args.text_encoder)
+    run(trainer, pool, settings, args.state)
     trainer.save(args.state)
     assert math.isfinite(sum(float(p.sum()) for p in trainer.average.parameters()))
 

@@ -7,6 +7,9 @@ a camera: ``caption`` uses the patterns and phrasings for training, ``held_out_c
 from __future__ import annotations
 
 import random
+import re
+from functools import lru_cache
+from pathlib import Path
 
 from models.qwen_demo.corpus import SceneWords, enhanced_paragraph, plural_predicate
 from models.world.scene import Actor, Scene
@@ -177,6 +180,24 @@ def caption(scene: Scene, rng: random.Random) -> str:
     camera = _camera(scene, rng, held_out=False, chance=0.7)
     text = f"{text}, {camera}" if camera else text
     return _sentence(text) if rng.random() < 0.35 else text
+
+
+@lru_cache(maxsize=1)
+def stray_words() -> tuple[str, ...]:
+    """English words that say nothing about the world: none of them stands in ``words.py``."""
+    own = set(re.findall(r"[a-z]+", (Path(__file__).parent / "words.py").read_text(encoding="utf-8").lower()))
+    stems = {word[:4] for word in own}
+    lists = sorted((Path(__file__).parents[1] / "qwen_demo" / "words").glob("*.txt"))
+    words = [word for path in lists for word in path.read_text(encoding="utf-8").split()]
+    return tuple(word for word in words if word.isalpha() and word[:4] not in stems)
+
+
+def with_stray_words(text: str, rng: random.Random) -> str:
+    """The caption with up to three words strewn in that mean nothing here: a model must learn to pass over them."""
+    words = text.split()
+    for _ in range(rng.randint(1, 3)):
+        words.insert(rng.randrange(len(words) + 1), rng.choice(stray_words()))
+    return " ".join(words)
 
 
 def held_out_caption(scene: Scene, rng: random.Random) -> str:
