@@ -63,7 +63,7 @@ class Database:
 
         return await self._run(work)
 
-    async def write(self, statement: sa.Insert | sa.Update) -> int:
+    async def write(self, statement: sa.Insert | sa.Update | sa.Delete) -> int:
         """How many rows it changed. StoreUnavailableError if the database stays away; it may have been done
         nevertheless, and it may have been done twice."""
 

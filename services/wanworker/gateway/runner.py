@@ -72,6 +72,9 @@ class JobRunner(Protocol):
     async def take_back(self) -> None:
         """See to it that no submitted job lies about that nobody here works on."""
 
+    async def forget(self, job_id: str) -> None:
+        """Delete what is kept of the work on a job that has ended."""
+
     async def drain(self) -> None:
         """Hand back what is running: it goes on at the next start."""
 
@@ -151,6 +154,10 @@ class DbosRunner:
         # Without it a next start would take it up beside its successor.
         await DBOS.cancel_workflow_async(work_id)
         self._let_go(job_id)
+
+    async def forget(self, job_id: str) -> None:
+        """Delete what is kept of the work on a job that has ended."""
+        await DBOS.delete_workflows_async([_work_id(job_id, number) for number in range(WORK_LIMIT + 1)])
 
     async def drain(self) -> None:
         """Hand back what is running: it goes on at the next start."""

@@ -94,6 +94,12 @@ class JobStore(Protocol):
     async def begin_epoch(self) -> None:
         """Raise the sequence of every unfinished job above all that can have been sent."""
 
+    async def ended_before(self, moment: float, limit: int) -> list[Job]:
+        """Jobs that ended before then, in seconds since 1970, and such whose row does not say when; oldest first."""
+
+    async def delete(self, job_id: str) -> None:
+        """Delete a job that has ended, with its reference image; one that has not is left alone."""
+
 
 _METADATA = sa.MetaData()
 
@@ -110,6 +116,7 @@ _JOBS = sa.Table(
     sa.Column("job", sa.Text, nullable=False),
     sa.Column("image", sa.LargeBinary, nullable=True),
     sa.Column("cancel_requested", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("finished_at", sa.BigInteger, nullable=True),
     sqlite_autoincrement=True,
 )
 
@@ -224,9 +231,24 @@ class SqlJobStore:
         sequence = _JOBS.c.sequence - _JOBS.c.sequence % size + size
         await self._database.write(sa.update(_JOBS).where(_JOBS.c.state.not_in(_FINAL)).values(sequence=sequence))
 
+    async def ended_before(self, moment: float, limit: int) -> list[Job]:
+        """Jobs that ended before then, in seconds since 1970, and such whose row does not say when; oldest first."""
+        old = sa.or_(_JOBS.c.finished_at.is_(None), _JOBS.c.finished_at < int(moment))
+        query = sa.select(_JOBS.c.job, _JOBS.c.sequence).where(_JOBS.c.state.in_(_FINAL), old)
+        return [_job(row) for row in await self._database.read(query.order_by(_JOBS.c.number).limit(limit))]
+
+    async def delete(self, job_id: str) -> None:
+        """Delete a job that has ended, with its reference image; one that has not is left alone."""
+        await self._database.write(sa.delete(_JOBS).where(_JOBS.c.id == job_id, _JOBS.c.state.in_(_FINAL)))
+
 
 def _row(job: Job) -> dict[str, Any]:
-    return {"state": int(job.state), "sequence": job.sequence, "job": JOB_JSON.dump_json(job).decode()}
+    return {
+        "state": int(job.state),
+        "sequence": job.sequence,
+        "job": JOB_JSON.dump_json(job).decode(),
+        "finished_at": int(job.finish_time.timestamp()) if job.finish_time else None,
+    }
 
 
 def _job(row: sa.Row[Any]) -> Job:
