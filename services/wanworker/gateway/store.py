@@ -20,6 +20,12 @@ from wanworker.gateway.database import Database
 from wanworker.gateway.hub import EPOCH_BITS
 from wanworker.gateway.model import FINAL_STATES, JOB_JSON, Job, JobState
 
+UNLIMITED = 2**31 - 1
+"""Jobs that have not ended, where no limit is set."""
+
+_ADDING = 0x77616E5F61646421
+"""Key that keeps two gateways from counting at the same moment: "wan_add!" in ASCII."""
+
 _FINAL = tuple(int(state) for state in FINAL_STATES)
 
 
@@ -45,6 +51,10 @@ class Pending:
     """Whether some gateway was asked to stop it."""
 
 
+class NoRoomError(Exception):
+    """As many jobs as allowed have not ended."""
+
+
 class JobStore(Protocol):
     """Keeps jobs. One implementation, two databases. Every method may raise StoreUnavailableError."""
 
@@ -54,8 +64,9 @@ class JobStore(Protocol):
     async def close(self) -> None:
         """Disconnect."""
 
-    async def add(self, job: Job, fingerprint: str, image: bytes) -> bool:
-        """Keep a new job; False if its request_id is taken."""
+    async def add(self, job: Job, fingerprint: str, image: bytes, limit: int = UNLIMITED) -> bool:
+        """Keep a new job; False if its request_id is taken. NoRoomError if `limit` jobs have not ended, counted in the
+        same transaction: no number of gateways gets past it."""
 
     async def by_request(self, request_id: str) -> tuple[Job, str] | None:
         """The job of a request_id and the fingerprint of its spec."""
@@ -135,8 +146,9 @@ class SqlJobStore:
         """Disconnect."""
         await self._database.close()
 
-    async def add(self, job: Job, fingerprint: str, image: bytes) -> bool:
-        """Keep a new job; False if its request_id is taken."""
+    async def add(self, job: Job, fingerprint: str, image: bytes, limit: int = UNLIMITED) -> bool:
+        """Keep a new job; False if its request_id is taken. NoRoomError if `limit` jobs have not ended, counted in the
+        same transaction: no number of gateways gets past it."""
         row = _row(job) | {
             "id": job.id,
             "request_id": job.spec.request_id or None,
@@ -144,11 +156,19 @@ class SqlJobStore:
             "priority": job.priority,
             "image": image or None,
         }
+        unfinished = sa.select(sa.func.count()).where(_JOBS.c.state.not_in(_FINAL)).scalar_subquery()
+        values = sa.select(*(sa.bindparam(name, value, _JOBS.c[name].type) for name, value in row.items()))
+        statement = sa.insert(_JOBS).from_select(list(row), values.where(unfinished < limit))
+        # Of inserts SQLAlchemy keeps no count unless it is told to.
+        statement = statement.execution_options(preserve_rowcount=True)
         try:
-            await self._database.write(sa.insert(_JOBS).values(row))
+            if await self._database.write(statement, _ADDING):
+                return True
         except IntegrityError:
             # Ours, if the answer to a first try was lost with its connection.
             return await self.get(job.id) is not None
+        if await self.get(job.id) is None:
+            raise NoRoomError
         return True
 
     async def by_request(self, request_id: str) -> tuple[Job, str] | None:
