@@ -8,6 +8,7 @@ OUT ?= out/demo.mp4
 JOBS ?= 40
 SEED ?= 1
 STORE ?= sqlite
+GATEWAYS ?= 1
 
 # Two cores are enough to build and to run; more are used where they are free.
 export CMAKE_BUILD_PARALLEL_LEVEL ?= $(shell nproc 2>/dev/null || echo 2)
@@ -33,8 +34,8 @@ up: $(VENV)/.services ## Run the three services on the demo models in the foregr
 test: $(VENV)/.dev ## Run all tests
 	$(BIN)/python -m pytest
 
-chaos: $(VENV)/.dev ## Kill the processes at random under JOBS=… jobs, planned by SEED=…, on STORE=sqlite, postgres or a URL
-	@$(BIN)/python -m tests.chaos --jobs $(JOBS) --seed $(SEED) --store "$(STORE)"
+chaos: $(VENV)/.dev ## Kill the processes at random under JOBS=… jobs, planned by SEED=…, on STORE=sqlite, postgres or a URL, with GATEWAYS=1
+	@$(BIN)/python -m tests.chaos --jobs $(JOBS) --seed $(SEED) --store "$(STORE)" --gateways $(GATEWAYS)
 
 bench: $(VENV)/.dev ## Measure what benchmarks/ measures, and print the tables
 	@for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(BIN)/python -m benchmarks.$$(basename $$file .py) || exit 1; done

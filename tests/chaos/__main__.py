@@ -37,6 +37,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=40, help="jobs to make (%(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="decides on jobs and kills (%(default)s)")
     parser.add_argument("--kills", type=int, default=None, help="kills; one for every four jobs when left out")
+    parser.add_argument("--gateways", type=int, default=1, help="gateways that share the store (%(default)s)")
     parser.add_argument("--store", default="sqlite", help="sqlite, postgres (its own server), or a SQLAlchemy URL")
     parser.add_argument("--outstanding", type=int, default=8, help="unfinished jobs at most (%(default)s)")
     parser.add_argument("--patience", type=float, default=180.0, help="seconds without an end before giving up")
@@ -44,7 +45,7 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="wanworker-chaos-"))
     with database(arguments.store) as url:
         options = Options(
-            plan=make_plan(arguments.jobs, arguments.seed, arguments.kills),
+            plan=make_plan(arguments.jobs, arguments.seed, arguments.kills, arguments.gateways),
             folder=folder,
             database_url=url,
             outstanding=arguments.outstanding,

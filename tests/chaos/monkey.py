@@ -5,7 +5,7 @@ import contextlib
 from collections import Counter
 from collections.abc import Callable
 
-from tests.chaos.plan import SERVICES, PlannedKill
+from tests.chaos.plan import PlannedKill
 from tests.support.system import System
 
 _LOOK_SECONDS = 0.05
@@ -51,7 +51,7 @@ class Monkey:
         while True:
             await asyncio.sleep(0.5)
             async with self._lock:
-                for service in SERVICES:
+                for service in self._system.ports:
                     code = self._system.processes[service].poll()
                     if code is not None:
                         self.exits.append(f"{service} exited with {code}")
@@ -59,8 +59,8 @@ class Monkey:
                         self._system.start(service)
 
     async def all_serve(self) -> None:
-        """Waits until all three serve."""
-        for service in SERVICES:
+        """Waits until all serve."""
+        for service in self._system.ports:
             for _ in range(3):
                 # One that ended by itself meanwhile is started again by `babysit`.
                 with contextlib.suppress(AssertionError):

@@ -57,13 +57,22 @@ class Plan:
     """In the order of submission."""
     kills: tuple[PlannedKill, ...]
     """In the order of their moments."""
+    services: tuple[str, ...] = SERVICES
+    """Processes that run and may be hit; more gateways than one share a database."""
+
+    @property
+    def gateways(self) -> tuple[str, ...]:
+        """Those of them that callers talk to."""
+        return tuple(name for name in self.services if name.startswith("gateway"))
 
 
-def make_plan(jobs: int, seed: int, kills: int | None = None) -> Plan:
-    """Draws a run; by default a kill for every four jobs, but at least one a service."""
+def make_plan(jobs: int, seed: int, kills: int | None = None, gateways: int = 1) -> Plan:
+    """Draws a run; by default a kill for every four jobs, but at least one a process."""
     draw = random.Random(seed)
-    wanted = max(len(SERVICES), jobs // 4) if kills is None else kills
-    return Plan(seed, tuple(_job(draw, number) for number in range(jobs)), _kills(draw, jobs, wanted))
+    services = (*SERVICES, *(f"gateway-{number}" for number in range(2, gateways + 1)))
+    wanted = max(len(services), jobs // 4) if kills is None else kills
+    planned = tuple(_job(draw, number) for number in range(jobs))
+    return Plan(seed, planned, _kills(draw, jobs, wanted, services), services)
 
 
 def _job(draw: random.Random, number: int) -> PlannedJob:
@@ -100,15 +109,15 @@ def _picture(draw: random.Random) -> bytes:
     return data[: len(data) // 2] if draw.random() < 0.5 else data
 
 
-def _kills(draw: random.Random, jobs: int, count: int) -> tuple[PlannedKill, ...]:
-    """The first kills hit each service once; the last come while there is still work left to hit."""
-    first = draw.sample(SERVICES, len(SERVICES))
+def _kills(draw: random.Random, jobs: int, count: int, services: tuple[str, ...]) -> tuple[PlannedKill, ...]:
+    """The first kills hit each process once; the last come while there is still work left to hit."""
+    first = draw.sample(services, len(services))
     moments = sorted(draw.randrange(max(1, jobs * 4 // 5)) for _ in range(count))
     return tuple(
         PlannedKill(
             moment,
             draw.uniform(0, 1.5),
-            first[place] if place < len(first) else draw.choice(SERVICES),
+            first[place] if place < len(first) else draw.choice(services),
             draw.uniform(0, 1.5),
         )
         for place, moment in enumerate(moments)

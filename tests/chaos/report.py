@@ -7,17 +7,17 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.chaos.audit import Verdict
-from tests.chaos.plan import SERVICES
+from tests.chaos.plan import Plan
 
 _SHOWN_FAULTS = 20
 
 
 def print_report(
-    console: Console, verdict: Verdict, kills: Mapping[str, int], exits: list[str], seconds: float, seed: int
+    console: Console, verdict: Verdict, kills: Mapping[str, int], exits: list[str], seconds: float, plan: Plan
 ) -> None:
     """The table, the faults, and as the last line the one for scripts."""
-    table = Table(title=f"chaos, seed {seed}", title_justify="left", show_header=False)
-    for name, value in _rows(verdict, kills, exits, seconds):
+    table = Table(title=_title(plan), title_justify="left", show_header=False)
+    for name, value in _rows(verdict, {name: kills.get(name, 0) for name in plan.services}, exits, seconds):
         table.add_row(name, value)
     console.print(table)
     for title, faults in (("lost", verdict.lost), ("doubled", verdict.doubled), ("missed", verdict.missed)):
@@ -26,6 +26,11 @@ def print_report(
         if len(faults) > _SHOWN_FAULTS:
             console.print(f"{title}: … and {len(faults) - _SHOWN_FAULTS} more", markup=False, highlight=False)
     console.print(verdict.line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _title(plan: Plan) -> str:
+    gateways = len(plan.gateways)
+    return f"chaos, seed {plan.seed}" + (f", {gateways} gateways" if gateways > 1 else "")
 
 
 def _rows(verdict: Verdict, kills: Mapping[str, int], exits: list[str], seconds: float) -> list[tuple[str, str]]:
@@ -39,7 +44,7 @@ def _rows(verdict: Verdict, kills: Mapping[str, int], exits: list[str], seconds:
         ("lost", str(len(verdict.lost))),
         ("run twice to the end", str(len(verdict.doubled))),
         ("missed by watchers", str(len(verdict.missed))),
-        ("kill -9", _with(sum(kills.values()), {name: kills.get(name, 0) for name in SERVICES})),
+        ("kill -9", _with(sum(kills.values()), kills)),
         ("jobs with more than one attempt", str(verdict.retried)),
         ("warnings and rungs", _with(verdict.warnings.total(), verdict.warnings)),
         ("events seen by watchers", str(verdict.events)),

@@ -40,14 +40,15 @@ def run_chaos(options: Options, console: Console) -> Verdict:
     extra = {"WANWORKER_GATEWAY_RETRY_MAX_SECONDS": "2", **(options.environment or {})}
     if options.database_url:
         extra["WANWORKER_GATEWAY_DATABASE_URL"] = options.database_url
-    with running_system(options.folder, extra) as system:
+    with running_system(options.folder, extra, options.plan.services) as system:
         return asyncio.run(_run(system, options, console))
 
 
 async def _run(system: System, options: Options, console: Console) -> Verdict:
     seconds = clock()
     ledger = Ledger(options.database_url or f"sqlite:///{system.folder / 'gateway' / 'dbos.sqlite'}")
-    workload = Workload(options.plan, system.address("gateway"), options.outstanding)
+    gateways = options.plan.gateways
+    workload = Workload(options.plan, [system.address(name) for name in gateways], options.outstanding)
     monkey = Monkey(system, options.plan.kills, lambda: workload.finished)
 
     def line() -> str:
@@ -63,13 +64,14 @@ async def _run(system: System, options: Options, console: Console) -> Verdict:
         await asyncio.gather(killing, return_exceptions=True)
         await monkey.all_serve()
         # Once more, with nothing left to do: whatever wakes up now has been finished before.
-        await monkey.kill("gateway", down=0.0)
-        await monkey.all_serve()
+        for gateway in gateways:
+            await monkey.kill(gateway, down=0.0)
+            await monkey.all_serve()
         verdict = await audit(workload, system.address("gateway"), ledger)
     finally:
         for task in (killing, *background):
             task.cancel()
         await asyncio.gather(killing, *background, return_exceptions=True)
         ledger.close()
-    print_report(console, verdict, monkey.kills, monkey.exits, seconds(), options.plan.seed)
+    print_report(console, verdict, monkey.kills, monkey.exits, seconds(), options.plan)
     return verdict

@@ -1,8 +1,9 @@
 """Makes the planned jobs, watches them and cancels some, all with the real client."""
 
 import asyncio
+import contextlib
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -42,9 +43,11 @@ async def patiently(call: Callable[[], Awaitable[T]]) -> T:
 class Workload:
     """All jobs of a run, a bounded number of them unfinished at any time."""
 
-    def __init__(self, plan: Plan, address: str, outstanding: int) -> None:
+    def __init__(self, plan: Plan, addresses: Sequence[str], outstanding: int) -> None:
+        """`addresses`: the gateways. They take the jobs in turn; with several, half of each job's watchers and its
+        cancelling go to another one than made it."""
         self._plan = plan
-        self._address = address
+        self._addresses = addresses
         self._places = asyncio.Semaphore(outstanding)
         self.records = [Record(job) for job in plan.jobs]
         """One a planned job."""
@@ -58,8 +61,9 @@ class Workload:
 
     async def run(self, patience: float) -> bool:
         """Runs all jobs to their ends; False if none ended for `patience` seconds, and the rest was given up."""
-        async with AsyncClient(self._address) as client:
-            tasks = {asyncio.create_task(self._job(client, record)) for record in self.records}
+        async with contextlib.AsyncExitStack() as stack:
+            clients = [await stack.enter_async_context(AsyncClient(address)) for address in self._addresses]
+            tasks = {asyncio.create_task(self._job(clients, record)) for record in self.records}
             try:
                 while tasks:
                     done, tasks = await asyncio.wait(tasks, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
@@ -73,11 +77,12 @@ class Workload:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _job(self, client: AsyncClient, record: Record) -> None:
+    async def _job(self, clients: Sequence[AsyncClient], record: Record) -> None:
+        client, other = (clients[(record.plan.number + shift) % len(clients)] for shift in (0, 1))
         async with self._places:
             try:
                 job = await self._create(client, record)
-                await self._accompany(client, record, job)
+                await self._accompany(client, other, record, job)
             except WanworkerError as error:
                 record.errors.append(f"{type(error).__name__}: {error}")
             finally:
@@ -94,21 +99,24 @@ class Workload:
         record.job_ids.update(job.id for job in jobs)
         return jobs[0]
 
-    async def _accompany(self, client: AsyncClient, record: Record, job: Job) -> None:
+    async def _accompany(self, client: AsyncClient, other: AsyncClient, record: Record, job: Job) -> None:
         by_client, by_stub = Sight(job.id, "client"), Sight(job.id, "stub")
         record.sights.append(by_client)
         watchers = [asyncio.create_task(watch_by_client(client, by_client))]
         if record.plan.restless:
             record.sights.append(by_stub)
             restless = random.Random(f"{self._plan.seed}/{record.plan.number}")
-            watchers.append(asyncio.create_task(watch_by_stub(self._address, by_stub, restless)))
+            watchers.append(asyncio.create_task(watch_by_stub(self._other_address(record), by_stub, restless)))
         if record.plan.cancel_after is not None:
-            watchers.append(asyncio.create_task(self._cancel(client, record.plan.cancel_after, job.id)))
+            watchers.append(asyncio.create_task(self._cancel(other, record.plan.cancel_after, job.id)))
         try:
             await asyncio.gather(*watchers)
         finally:
             for watcher in watchers:
                 watcher.cancel()
+
+    def _other_address(self, record: Record) -> str:
+        return self._addresses[(record.plan.number + 1) % len(self._addresses)]
 
     async def _cancel(self, client: AsyncClient, after: float, job_id: str) -> None:
         await asyncio.sleep(after)

@@ -36,10 +36,23 @@ class Squeezed:
         self.system.start("generator")
         self.system.wait_until_serving("generator")
 
+    def free_bytes(self) -> int:
+        """Memory that the generator says it could give."""
+        with grpc.insecure_channel(self.system.address("generator")) as channel:
+            stub = generator_pb2_grpc.GeneratorServiceStub(channel)
+            return int(stub.GetStatus(generator_pb2.GeneratorServiceGetStatusRequest(), timeout=10).free_memory_bytes)
+
+    def still(self, prompt: str) -> Job:
+        """A job that fits easily, once it has ended."""
+        with Client(self.system.address("gateway")) as client:
+            job = client.create(prompt, job_type="image-fast", size=(64, 64), steps=1, seed=1, enhance=False)
+            return client.wait(job.id, timeout=60)
+
     def run(self, prompt: str, **options: Any) -> Job:
         """The job once it has ended. A known prompt needs no text encoder and less memory: each is new."""
         with Client(self.system.address("gateway")) as client:
-            job = client.create(prompt, size=SIZE, duration=0.75, fps=12, steps=2, seed=1, enhance=False, **options)
+            asked = {"duration": 0.75, **options}
+            job = client.create(prompt, size=SIZE, fps=12, steps=2, seed=1, enhance=False, **asked)
             return client.wait(job.id, timeout=60)
 
 
@@ -90,3 +103,30 @@ def test_forbidden_fails_with_what_was_needed(squeezed: Squeezed) -> None:
     assert int(job.failure.metadata["needed_bytes"]) > 0
     assert int(job.failure.metadata["free_bytes"]) > 0
     assert rungs(job) == []
+
+
+def test_same_output_only_succeeds_with_one_new_prompt_after_the_other(squeezed: Squeezed) -> None:
+    for prompt in ("a blue kite", "a yellow lamp"):
+        job = squeezed.run(prompt, degradation="same-output-only")
+        assert job.state is JobState.SUCCEEDED, job.failure
+        assert rungs(job) == ["spare_memory"]
+        assert job.delivered is not None
+        assert job.delivered.settings.frames == 9
+
+
+def test_what_fits_on_no_rung_fails_typed_and_poisons_nothing(squeezed: Squeezed) -> None:
+    first = squeezed.still("a white boat")
+    level = squeezed.free_bytes()
+    # Seven times as long: neither its plain form nor its spared one fits, and there is no lower rung.
+    job = squeezed.run("a red cube", duration=5.75)
+    assert job.state is JobState.FAILED
+    assert job.failure is not None
+    assert (job.failure.code, job.failure.reason) == ("RESOURCE_EXHAUSTED", "GPU_OUT_OF_MEMORY")
+    second = squeezed.still("a white boat")
+    assert (first.state, second.state) == (JobState.SUCCEEDED, JobState.SUCCEEDED)
+    assert first.artifact is not None
+    assert second.artifact is not None
+    assert first.artifact.sha256 == second.artifact.sha256
+    assert squeezed.free_bytes() == level
+    # And a job of the size that went before goes on fitting.
+    assert squeezed.run("a green lamp").state is JobState.SUCCEEDED

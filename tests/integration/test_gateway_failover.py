@@ -12,11 +12,13 @@ from typing import Any
 
 import grpc
 import pytest
+import sqlalchemy as sa
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tests.support import postgres
 from tests.support.gateway import System, each_store, running_system, until
 from wanworker.gateway.lock import ADVISORY_KEY
+from wanworker.gateway.store import SqlJobStore
 from wanworker.v1 import gateway_pb2 as pb
 from wanworker.v1 import gateway_pb2_grpc
 
@@ -216,6 +218,51 @@ async def test_a_cancel_that_nobody_heard_yet_holds_after_a_kill(tmp_path: Path)
                 await other.stub.CancelJob(pb.CancelJobRequest(job_id=job.id))
             for job in (running, waiting):
                 assert (await other.finished(job.id)).state == pb.JOB_STATE_CANCELLED
+
+
+@pytest.mark.parametrize("state", ["SUCCESS", "PENDING"])
+async def test_work_that_a_gateway_without_the_lock_took_is_taken_back(tmp_path: Path, state: str) -> None:
+    """Such a gateway ends the work as DBOS sees it, or leaves it lying: its job waits no longer for a restart."""
+    async with running_system(tmp_path / "data", max_concurrent_jobs=1) as system:
+        gate = system.generator.gate = asyncio.Event()
+        first, second = [await system.create(enhance=False) for _ in range(2)]
+        await until(lambda: len(system.generator.requests) == 1)
+        await asyncio.sleep(0.3)
+        engine = sa.create_engine(system.database_url)
+        table = "workflow_status" if engine.dialect.name == "sqlite" else "dbos.workflow_status"
+        statement = f"UPDATE {table} SET status = :state, owner_xid = 'another' WHERE workflow_uuid = :id"
+        with engine.begin() as connection:
+            taken = connection.execute(sa.text(statement), {"state": state, "id": second.id}).rowcount
+        engine.dispose()
+        assert taken == 1
+        gate.set()
+        async with asyncio.timeout(15):
+            for job in (first, second):
+                assert (await system.finished(job.id)).state == pb.JOB_STATE_SUCCEEDED
+        assert len(system.generator.requests) == 2
+        await system.stop()
+        await system.start(max_concurrent_jobs=1)
+        await asyncio.sleep(1.0)
+        assert len(system.generator.requests) == 2
+
+
+async def test_who_may_not_write_to_a_job_leaves_its_parts_alone(system: System) -> None:
+    system.generator.step_seconds = 0.05
+    job = await system.create(enhance=False, steps=100)
+    await until(lambda: len(system.generator.requests) == 1)
+    part = system.data_dir / "artifacts" / "parts" / f"{job.id}.7"
+    part.write_bytes(b"of the gateway that has taken over")
+    taking_over = SqlJobStore(system.database_url)
+    await taking_over.open()
+    await taking_over.begin_epoch()
+    await system.stub.CancelJob(pb.CancelJobRequest(job_id=job.id))
+    await until(lambda: bool(system.generator.cancelled))
+    await asyncio.sleep(0.3)
+    assert part.exists()
+    found = await taking_over.get(job.id)
+    assert found is not None
+    assert not found.state.final
+    await taking_over.close()
 
 
 @pytest.mark.parametrize("store", ["postgres"], indirect=True)

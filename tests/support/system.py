@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,11 +35,13 @@ class System:
         return f"127.0.0.1:{self.ports[service]}"
 
     def start(self, service: str) -> None:
-        """Starts a service's process; returns at once."""
+        """Starts a service's process, a second one being called "gateway-2"; returns at once."""
+        module = service.partition("-")[0]
+        environment = {**self.environment, f"WANWORKER_{module.upper()}_PORT": str(self.ports[service])}
         with (self.folder / f"{service}.log").open("ab") as log:
             self.processes[service] = subprocess.Popen(
-                [sys.executable, "-m", f"wanworker.{service}"],
-                env=self.environment, stdout=log, stderr=log, cwd=self.folder,
+                [sys.executable, "-m", f"wanworker.{module}"],
+                env=environment, stdout=log, stderr=log, cwd=self.folder,
             )  # fmt: skip
 
     def wait_until_serving(self, service: str, seconds: float = 90) -> None:
@@ -88,9 +90,11 @@ class System:
 
 
 @contextlib.contextmanager
-def running_system(folder: Path, extra: Mapping[str, str] | None = None) -> Iterator[System]:
+def running_system(
+    folder: Path, extra: Mapping[str, str] | None = None, services: Sequence[str] = SERVICES
+) -> Iterator[System]:
     """Runs the three services on free ports and the demo models, with `extra` environment variables."""
-    ports = {name: free_port() for name in SERVICES}
+    ports = {name: free_port() for name in services}
     environment = {
         **os.environ,
         "PYTHONPATH": f"{ROOT / 'services'}:{ROOT / 'clients/python'}",
@@ -104,15 +108,14 @@ def running_system(folder: Path, extra: Mapping[str, str] | None = None) -> Iter
         "WANWORKER_GATEWAY_GENERATOR_ADDRESS": f"127.0.0.1:{ports['generator']}",
         "WANWORKER_GATEWAY_ADDRESS": f"127.0.0.1:{ports['gateway']}",
         "WANWORKER_ENHANCER_ADDRESS": f"127.0.0.1:{ports['enhancer']}",
-        **{f"WANWORKER_{name.upper()}_PORT": str(port) for name, port in ports.items()},
         **{f"WANWORKER_{name.upper()}_DRAIN_PAUSE_SECONDS": "0" for name in SERVICES},
         **(extra or {}),
     }
     system = System(folder, environment, ports, {})
     try:
-        for name in SERVICES:
+        for name in services:
             system.start(name)
-        for name in SERVICES:
+        for name in services:
             system.wait_until_serving(name)
         yield system
     finally:

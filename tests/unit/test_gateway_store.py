@@ -25,7 +25,7 @@ from wanworker.gateway.model import (
     now,
 )
 from wanworker.gateway.queueing import due
-from wanworker.gateway.store import SqlJobStore
+from wanworker.gateway.store import NoRoomError, SqlJobStore
 
 SETTINGS = GenerationSettings("demo", 256, 144, 33, 16, 15, 5.0)
 STATISTICS = FrameStatistics(0.5, 0.1, 0.01)
@@ -46,6 +46,27 @@ def a_job(name: str, job_type: JobType = JobType.VIDEO_FAST, request_id: str = "
     spec = JobSpec("a cat", job_type=job_type, request_id=request_id)
     place = due(now(), still=job_type.still, head_start_seconds=head_start)
     return Job(name, spec, JobState.QUEUED, now(), Inner(seed=2**64 - 1, due=place), sequence=1)
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+async def test_no_number_of_gateways_gets_past_the_limit(kind: str, tmp_path: Path) -> None:
+    for url in database_url(kind, tmp_path):
+        gateways = [SqlJobStore(url) for _ in range(4)]
+        for gateway in gateways:
+            await gateway.open()
+        adding = [gateways[number % 4].add(a_job(f"job-{number}"), "", b"", 5) for number in range(24)]
+        results = await asyncio.gather(*adding, return_exceptions=True)
+        assert results.count(True) == 5
+        assert sum(isinstance(result, NoRoomError) for result in results) == 19
+        assert len(await gateways[0].pending()) == 5
+        first = (await gateways[0].unfinished())[0]
+        # The answer to a first try may have been lost; and what has ended makes room.
+        assert await gateways[1].add(first, "", b"", 5)
+        assert await gateways[1].save(replace(first, state=JobState.CANCELLED, sequence=2))
+        assert await gateways[2].add(a_job("one-more"), "", b"image", 5)
+        assert await gateways[3].image("one-more") == b"image"
+        for gateway in gateways:
+            await gateway.close()
 
 
 async def test_a_job_comes_back_as_it_was(store: SqlJobStore) -> None:

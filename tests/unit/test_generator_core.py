@@ -140,6 +140,25 @@ class TestLoading:
         assert model.modules["text_encoder"] is None
         assert torch.equal(embeddings(model).positive, before)
 
+    def test_nothing_else_is_read_again(self, model: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refuse(*_: object, **__: object) -> None:
+            raise AssertionError("the transformer was read")
+
+        model.evict_text_encoder()
+        monkeypatch.setattr("diffusers.WanTransformer3DModel.from_pretrained", refuse)
+        model.ensure_text_encoder()
+        assert model.modules["text_encoder"] is not None
+
+    def test_a_text_encoder_that_cannot_be_read_again_is_named(self, tmp_path: Path) -> None:
+        folder = tmp_path / "demo"
+        shutil.copytree(random_checkpoint(), folder)
+        settings = generator_settings(demo_path=folder)
+        loaded = load(DEMO, sources.locate(DEMO, settings), Device("cpu", "float32"))
+        loaded.evict_text_encoder()
+        (folder / "text_encoder" / "model.safetensors").unlink()
+        with pytest.raises(PreconditionError, match="text_encoder"):
+            loaded.ensure_text_encoder()
+
     def test_norms_stay_in_fp32_when_loading_bf16(self) -> None:
         source = sources.locate(DEMO, generator_settings())
         loaded = load(DEMO, source, Device("cpu", "bfloat16"))

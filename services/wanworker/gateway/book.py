@@ -21,7 +21,7 @@ from wanworker.gateway.model import Happening, Job, JobEvent, JobState, Progress
 from wanworker.gateway.progress import take_up
 from wanworker.gateway.queueing import forecast
 from wanworker.gateway.rates import Rates
-from wanworker.gateway.store import JobStore
+from wanworker.gateway.store import UNLIMITED, JobStore
 from wanworker.runtime.errors import NotFoundError, UnavailableError
 
 _LOG = logging.getLogger("wanworker.gateway.book")
@@ -96,9 +96,9 @@ class JobBook:
         for unfinished in (self._saving, self._writing):
             await asyncio.gather(*unfinished, return_exceptions=True)
 
-    async def add(self, job: Job, fingerprint: str, image: bytes) -> bool:
-        """Keep a new job; False if its request_id is taken."""
-        if not await self.store.add(job, fingerprint, image):
+    async def add(self, job: Job, fingerprint: str, image: bytes, limit: int = UNLIMITED) -> bool:
+        """Keep a new job; False if its request_id is taken. NoRoomError if `limit` jobs have not ended."""
+        if not await self.store.add(job, fingerprint, image, limit):
             return False
         if self.active:
             self._feeds.setdefault(job.id, Feed(job))

@@ -63,12 +63,15 @@ class Database:
 
         return await self._run(work)
 
-    async def write(self, statement: sa.Insert | sa.Update) -> int:
+    async def write(self, statement: sa.Insert | sa.Update | sa.Delete, alone: int | None = None) -> int:
         """How many rows it changed. StoreUnavailableError if the database stays away; it may have been done
-        nevertheless, and it may have been done twice."""
+        nevertheless, and it may have been done twice. Writes with the same key `alone` come one after the other, so
+        that each sees what those before have done."""
 
         def work() -> int:
             with self._connected().begin() as connection:
+                if alone is not None and connection.dialect.name != "sqlite":  # SQLite has one writer anyway
+                    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(alone)))
                 return connection.execute(statement).rowcount
 
         return await self._run(work)

@@ -23,6 +23,9 @@ _LOG = logging.getLogger("wanworker.gateway.duty")
 LOOK_SECONDS = 0.2
 """How late the active gateway sees a job or a cancel that another one has left in the store."""
 
+TAKE_BACK_SECONDS = 1.0
+"""How often it looks for work that another gateway has taken out of the queue, not knowing that it may not."""
+
 LOCK_SECONDS = 0.5
 """How often the lock is tried, or checked."""
 
@@ -42,6 +45,7 @@ class Duty:
         self._housekeeping = housekeeping
         self._task: asyncio.Task[None] | None = None
         self._looked_at_lock = float("-inf")
+        self._took_back = float("-inf")
 
     async def start(self) -> None:
         """Try to become active now, and keep trying."""
@@ -113,4 +117,9 @@ class Duty:
         await self._book.look_for_word()
         for job in self._book.all_live():
             await self._runner.submit(job)
+        if time.monotonic() - self._took_back > TAKE_BACK_SECONDS:
+            self._took_back = time.monotonic()
+            # DBOS asks a database that is away again and again; the lock must be looked at meanwhile.
+            async with asyncio.timeout(LOCK_TIMEOUT_SECONDS):
+                await self._runner.take_back()
         await self._housekeeping()

@@ -24,6 +24,7 @@ from wanworker.gateway.rates import Rates
 from wanworker.gateway.resolve import Resolved, resolve
 from wanworker.gateway.runner import JobRunner
 from wanworker.gateway.settings import GatewaySettings
+from wanworker.gateway.store import NoRoomError
 from wanworker.runtime.errors import (
     AlreadyExistsError,
     ExhaustedError,
@@ -126,10 +127,14 @@ class JobService:
                 raise self._refusal
             if spec.request_id and (found := await self._by_request(spec)) is not None:
                 return found
-            await self._check_room()
             job = _new_job(spec, resolved, deadline, self.settings.still_head_start_seconds)
             image = spec.reference.data if spec.reference else b""
-            if not await self.book.add(job, spec.fingerprint(), image):
+            limit = self.settings.max_concurrent_jobs + self.settings.queue_limit
+            try:
+                added = await self.book.add(job, spec.fingerprint(), image, limit)
+            except NoRoomError:
+                raise await self._queue_full() from None
+            if not added:
                 # Another gateway on the same store was faster.
                 found = await self._by_request(spec)
                 assert found is not None, "the id is taken, so it is there"
@@ -254,12 +259,9 @@ class JobService:
         # The durations are known where the work is done.
         return 0.0 if sum((await self.book.counts()).values()) < at_once else None
 
-    async def _check_room(self) -> None:
-        counts = await self.book.counts()
-        waiting, at_once = counts.get(JobState.QUEUED, 0), self.settings.max_concurrent_jobs
-        if sum(counts.values()) < at_once + self.settings.queue_limit:
-            return
-        raise ExhaustedError(
+    async def _queue_full(self) -> ExhaustedError:
+        waiting, at_once = (await self.book.counts()).get(JobState.QUEUED, 0), self.settings.max_concurrent_jobs
+        return ExhaustedError(
             f"{waiting} jobs wait already; no more are taken",
             "QUEUE_FULL",
             {"queue_limit": str(self.settings.queue_limit)},

@@ -53,6 +53,9 @@ APPLICATION = "wanworker"
 VERSION = "1"
 """Of the job function. To be raised when its steps change in a way that half-done jobs cannot follow."""
 
+_WAITING = ("ENQUEUED", "DELAYED")
+"""DBOS's states of work that is in the queue."""
+
 WORK_LIMIT = 20
 """How often the work on a job is begun anew after it ended without bringing the job to its end."""
 
@@ -65,6 +68,12 @@ class JobRunner(Protocol):
 
     async def submit(self, job: Job) -> None:
         """Put a job into the queue. Doing it twice is fine."""
+
+    async def take_back(self) -> None:
+        """See to it that no submitted job lies about that nobody here works on."""
+
+    async def forget(self, job_id: str) -> None:
+        """Delete what is kept of the work on a job that has ended."""
 
     async def drain(self) -> None:
         """Hand back what is running: it goes on at the next start."""
@@ -84,6 +93,7 @@ class DbosRunner:
         self._tasks: dict[str, asyncio.Task[Any]] = {}
         self._submitted: set[str] = set()
         self._begun: dict[str, int] = {}
+        self._taken: set[str] = set()
         self._draining = False
         self._launched = False
 
@@ -94,6 +104,7 @@ class DbosRunner:
         self._draining = False
         self._submitted.clear()
         self._begun.clear()
+        self._taken.clear()
         await asyncio.to_thread(_prepare, self._url, self._at_once)
         DBOS(config=_config(self._url))
         self._launched = True
@@ -119,6 +130,34 @@ class DbosRunner:
         except BaseException:
             self._submitted.discard(job.id)
             raise
+
+    async def take_back(self) -> None:
+        """See to it that no submitted job lies about that nobody here works on.
+
+        A gateway that has lost the lock and does not know it yet takes work out of the queue as before. It ends that
+        work, for it cannot write to the job's row any more, or leaves it lying when it stops.
+        """
+        wanted = {_work_id(job_id, self._begun.get(job_id, 0)): job_id for job_id in self._submitted - set(self._tasks)}
+        if not wanted or not self._launched or self._draining:
+            self._taken.clear()
+            return
+        found = await DBOS.list_workflows_async(workflow_ids=list(wanted), load_input=False, load_output=False)
+        taken = {row.workflow_id for row in found if row.status not in _WAITING}
+        # One that was here a moment ago may be on its way into a task of ours: the second look decides.
+        for work_id in taken & self._taken:
+            await self._take_back(work_id, wanted[work_id])
+        self._taken = taken - self._taken
+
+    async def _take_back(self, work_id: str, job_id: str) -> None:
+        if job_id in self._tasks or work_id != _work_id(job_id, self._begun.get(job_id, 0)):
+            return
+        # Without it a next start would take it up beside its successor.
+        await DBOS.cancel_workflow_async(work_id)
+        self._let_go(job_id)
+
+    async def forget(self, job_id: str) -> None:
+        """Delete what is kept of the work on a job that has ended."""
+        await DBOS.delete_workflows_async([_work_id(job_id, number) for number in range(WORK_LIMIT + 1)])
 
     async def drain(self) -> None:
         """Hand back what is running: it goes on at the next start."""
@@ -150,6 +189,8 @@ class DbosRunner:
         assert task is not None, "DBOS runs async workflows as tasks"
         if self._draining:
             raise asyncio.CancelledError
+        if job_id in self._tasks:
+            return "taken up already"
         job = self._book.live(job_id)
         if job is None:
             self._let_go(job_id)
@@ -200,7 +241,7 @@ async def _works_before(job_id: str) -> int:
     """How often the work on an unfinished job has been begun and ended."""
     for number in range(WORK_LIMIT + 1):
         status = await DBOS.get_workflow_status_async(_work_id(job_id, number))
-        if status is None or status.status in ("PENDING", "ENQUEUED", "DELAYED"):
+        if status is None or status.status in ("PENDING", *_WAITING):
             return number
         _LOG.error("a job's work has ended as %s before the job %s did", status.status, job_id)
     return WORK_LIMIT + 1

@@ -49,8 +49,10 @@ class Gateway:
             rates=rates,
         )
         self._runner = DbosRunner(url, settings.max_concurrent_jobs, self._book, JobSteps(shop))
-        limits = Limits(settings.artifact_max_age_seconds, settings.artifact_max_total_bytes)
-        caretaker = Caretaker(self._artifacts, self._book, limits, settings.artifact_sweep_seconds)
+        limits = Limits(
+            settings.artifact_max_age_seconds, settings.artifact_max_total_bytes, settings.job_max_age_seconds
+        )
+        caretaker = Caretaker(self._artifacts, self._book, limits, settings.artifact_sweep_seconds, self._runner.forget)
         self._duty = Duty(lock_for(url, settings.data_dir), self._book, self._runner, caretaker.look)
         self.jobs = JobService(
             settings,

@@ -63,7 +63,15 @@ class GatewaySettings(ServiceSettings):
     artifact_max_total_bytes: int = Field(
         100 * 1024**3, ge=0, description="Bytes of stored files; beyond, the oldest are deleted. 0 sets no limit."
     )
-    artifact_sweep_seconds: float = Field(60.0, gt=0, description="Time between two looks for files to delete.")
+    artifact_sweep_seconds: float = Field(
+        60.0, gt=0, description="Time between two looks for files and jobs to delete."
+    )
+    job_max_age_seconds: float = Field(
+        30 * 86400.0,
+        ge=0,
+        description="Age since its end at which a job is deleted with its file, its reference image and its "
+        "request_id. 0 keeps jobs for ever.",
+    )
 
     @property
     def resolved_database_url(self) -> str:

@@ -322,7 +322,9 @@ class JobSteps:
                 job_id,
                 JobFailure("INTERNAL", "INTERNAL", f"internal error, trace id {trace_id}", {"trace_id": trace_id}),
             )
-        self._shop.artifacts.discard(job_id)
+        if self._book.live(job_id) is None:
+            # Otherwise the job has not ended: another gateway works on it, and the parts are that one's.
+            self._shop.artifacts.discard(job_id)
         return Verdict.END.value
 
     async def _until_stopped(self, job_id: str, step: Callable[[Job], Awaitable[str]]) -> str:

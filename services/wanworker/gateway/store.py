@@ -20,6 +20,12 @@ from wanworker.gateway.database import Database
 from wanworker.gateway.hub import EPOCH_BITS
 from wanworker.gateway.model import FINAL_STATES, JOB_JSON, Job, JobState
 
+UNLIMITED = 2**31 - 1
+"""Jobs that have not ended, where no limit is set."""
+
+_ADDING = 0x77616E5F61646421
+"""Key that keeps two gateways from counting at the same moment: "wan_add!" in ASCII."""
+
 _FINAL = tuple(int(state) for state in FINAL_STATES)
 
 
@@ -45,6 +51,10 @@ class Pending:
     """Whether some gateway was asked to stop it."""
 
 
+class NoRoomError(Exception):
+    """As many jobs as allowed have not ended."""
+
+
 class JobStore(Protocol):
     """Keeps jobs. One implementation, two databases. Every method may raise StoreUnavailableError."""
 
@@ -54,8 +64,9 @@ class JobStore(Protocol):
     async def close(self) -> None:
         """Disconnect."""
 
-    async def add(self, job: Job, fingerprint: str, image: bytes) -> bool:
-        """Keep a new job; False if its request_id is taken."""
+    async def add(self, job: Job, fingerprint: str, image: bytes, limit: int = UNLIMITED) -> bool:
+        """Keep a new job; False if its request_id is taken. NoRoomError if `limit` jobs have not ended, counted in the
+        same transaction: no number of gateways gets past it."""
 
     async def by_request(self, request_id: str) -> tuple[Job, str] | None:
         """The job of a request_id and the fingerprint of its spec."""
@@ -94,6 +105,12 @@ class JobStore(Protocol):
     async def begin_epoch(self) -> None:
         """Raise the sequence of every unfinished job above all that can have been sent."""
 
+    async def ended_before(self, moment: float, limit: int) -> list[Job]:
+        """Jobs that ended before then, in seconds since 1970, and such whose row does not say when; oldest first."""
+
+    async def delete(self, job_id: str) -> None:
+        """Delete a job that has ended, with its reference image; one that has not is left alone."""
+
 
 _METADATA = sa.MetaData()
 
@@ -110,6 +127,7 @@ _JOBS = sa.Table(
     sa.Column("job", sa.Text, nullable=False),
     sa.Column("image", sa.LargeBinary, nullable=True),
     sa.Column("cancel_requested", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("finished_at", sa.BigInteger, nullable=True),
     sqlite_autoincrement=True,
 )
 
@@ -128,8 +146,9 @@ class SqlJobStore:
         """Disconnect."""
         await self._database.close()
 
-    async def add(self, job: Job, fingerprint: str, image: bytes) -> bool:
-        """Keep a new job; False if its request_id is taken."""
+    async def add(self, job: Job, fingerprint: str, image: bytes, limit: int = UNLIMITED) -> bool:
+        """Keep a new job; False if its request_id is taken. NoRoomError if `limit` jobs have not ended, counted in the
+        same transaction: no number of gateways gets past it."""
         row = _row(job) | {
             "id": job.id,
             "request_id": job.spec.request_id or None,
@@ -137,11 +156,19 @@ class SqlJobStore:
             "priority": job.priority,
             "image": image or None,
         }
+        unfinished = sa.select(sa.func.count()).where(_JOBS.c.state.not_in(_FINAL)).scalar_subquery()
+        values = sa.select(*(sa.bindparam(name, value, _JOBS.c[name].type) for name, value in row.items()))
+        statement = sa.insert(_JOBS).from_select(list(row), values.where(unfinished < limit))
+        # Of inserts SQLAlchemy keeps no count unless it is told to.
+        statement = statement.execution_options(preserve_rowcount=True)
         try:
-            await self._database.write(sa.insert(_JOBS).values(row))
+            if await self._database.write(statement, _ADDING):
+                return True
         except IntegrityError:
             # Ours, if the answer to a first try was lost with its connection.
             return await self.get(job.id) is not None
+        if await self.get(job.id) is None:
+            raise NoRoomError
         return True
 
     async def by_request(self, request_id: str) -> tuple[Job, str] | None:
@@ -224,9 +251,24 @@ class SqlJobStore:
         sequence = _JOBS.c.sequence - _JOBS.c.sequence % size + size
         await self._database.write(sa.update(_JOBS).where(_JOBS.c.state.not_in(_FINAL)).values(sequence=sequence))
 
+    async def ended_before(self, moment: float, limit: int) -> list[Job]:
+        """Jobs that ended before then, in seconds since 1970, and such whose row does not say when; oldest first."""
+        old = sa.or_(_JOBS.c.finished_at.is_(None), _JOBS.c.finished_at < int(moment))
+        query = sa.select(_JOBS.c.job, _JOBS.c.sequence).where(_JOBS.c.state.in_(_FINAL), old)
+        return [_job(row) for row in await self._database.read(query.order_by(_JOBS.c.number).limit(limit))]
+
+    async def delete(self, job_id: str) -> None:
+        """Delete a job that has ended, with its reference image; one that has not is left alone."""
+        await self._database.write(sa.delete(_JOBS).where(_JOBS.c.id == job_id, _JOBS.c.state.in_(_FINAL)))
+
 
 def _row(job: Job) -> dict[str, Any]:
-    return {"state": int(job.state), "sequence": job.sequence, "job": JOB_JSON.dump_json(job).decode()}
+    return {
+        "state": int(job.state),
+        "sequence": job.sequence,
+        "job": JOB_JSON.dump_json(job).decode(),
+        "finished_at": int(job.finish_time.timestamp()) if job.finish_time else None,
+    }
 
 
 def _job(row: sa.Row[Any]) -> Job:

@@ -7,6 +7,7 @@ from typing import Any
 
 import diffusers
 import torch
+import transformers
 from transformers.utils import logging as transformers_logging
 
 from wanworker.generator.device import Device, is_out_of_memory
@@ -76,10 +77,7 @@ class LoadedModel:
     def ensure_text_encoder(self) -> None:
         """Loads the text encoder again if it was evicted."""
         if self.modules["text_encoder"] is None:
-            pipeline = _read(
-                self.source, self.device, **{name: None for name in self.modules if name != "text_encoder"}
-            )
-            self.modules["text_encoder"] = pipeline.text_encoder
+            self.modules["text_encoder"] = _read_text_encoder(self.source, self.device)
 
     def reset(self) -> None:
         """Forgets all that a job may leave in shared modules. Without it the next job is wrong, or crashes."""
@@ -106,8 +104,8 @@ def load(row: ModelRow, source: Source, device: Device) -> LoadedModel:
     return model
 
 
-def _read(source: Source, device: Device, **replaced: Any) -> Any:
-    """The checkpoint's own pipeline; `replaced` components are not read.
+def _read(source: Source, device: Device) -> Any:
+    """The checkpoint's own pipeline.
 
     The precision goes in here and never through `.to(bfloat16)` later: only so do norms and the time embedder stay
     in fp32.
@@ -124,13 +122,34 @@ def _read(source: Source, device: Device, **replaced: Any) -> Any:
     dtypes = {name: dtype for name, dtype in dtypes.items() if name == "default" or name in present}
     try:
         pipeline = _DIFFUSERS.DiffusionPipeline.from_pretrained(
-            source.folder, dtype=dtypes, use_safetensors=True, local_files_only=True, **replaced
+            source.folder, dtype=dtypes, use_safetensors=True, local_files_only=True
         )
         return pipeline.to(device.torch)
     except Exception as error:
         if is_out_of_memory(error):
             raise
         raise model_broken(source.name, source.folder, f"{type(error).__name__}: {error}"[:500]) from error
+
+
+def _read_text_encoder(source: Source, device: Device) -> Any:
+    """The text encoder alone.
+
+    Not by a pipeline with the others left out: one whose class has a default for the transformer, as Wan's has, reads
+    it nevertheless, and that is the memory which an evicted text encoder was to save.
+    """
+    folder = source.folder / "text_encoder"
+    try:
+        library, name = read_json(source, source.folder / INDEX)["text_encoder"]
+        if library != "transformers":
+            raise ValueError(f"a text encoder of {library!r}, not of transformers")
+        kind: Any = getattr(transformers, name)
+        return kind.from_pretrained(folder, dtype=device.dtype, use_safetensors=True, local_files_only=True).to(
+            device.torch
+        )
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        raise model_broken(source.name, folder, f"{type(error).__name__}: {error}"[:500]) from error
 
 
 def _check_kind(row: ModelRow, source: Source, shape: ModelShape) -> None:
