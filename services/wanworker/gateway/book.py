@@ -9,7 +9,7 @@ the feet of the watchers, who do not notice.
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 
@@ -109,9 +109,7 @@ class JobBook:
         feed = self._feeds.get(job_id)
         job = feed.job if feed is not None else await self.store.get(job_id)
         if job is None:
-            raise NotFoundError(
-                f"there is no job '{job_id}'", "JOB_NOT_FOUND", resource_type="job", resource_name=job_id
-            )
+            raise no_such_job(job_id)
         return job
 
     def live(self, job_id: str) -> Job | None:
@@ -228,7 +226,7 @@ class JobBook:
             if job.progress.queue_position != position or (job.progress.eta is None) != (eta is None):
                 self.tell(job.id, replace(job.progress, stage=Stage.QUEUED, queue_position=position, eta=eta))
 
-    async def watch(self, job_id: str, after_sequence: int = 0) -> AsyncIterator[JobEvent]:
+    async def watch(self, job_id: str, after_sequence: int = 0) -> AsyncGenerator[JobEvent, None]:
         """A job's events: a snapshot first, a snapshot in a final state last. Sequences rise, and none is below
         `after_sequence`, whichever gateway told that one."""
         last: int | None = None
@@ -264,6 +262,11 @@ class JobBook:
                     # Progress only: the next one is as good.
                     _LOG.warning("progress of job %s was not saved: %s", feed.job.id, error)
         feed.flush()
+
+
+def no_such_job(job_id: str) -> NotFoundError:
+    """What a caller hears of a job that there is not, or not for this caller."""
+    return NotFoundError(f"there is no job '{job_id}'", "JOB_NOT_FOUND", resource_type="job", resource_name=job_id)
 
 
 async def _after(subscription: Subscription, last: int | None, after_sequence: int) -> AsyncGenerator[JobEvent, None]:

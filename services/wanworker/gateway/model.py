@@ -31,6 +31,9 @@ class JobState(IntEnum):
         return self in FINAL_STATES
 
 
+ANONYMOUS = "anonymous"
+"""Owner of the jobs that were made without an API key."""
+
 FINAL_STATES = (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
 """A job ends in exactly one of these."""
 
@@ -183,6 +186,8 @@ class Inner:
     """Whether the generator was asked again after it had not found the model."""
     artifact_expired: datetime | None = None
     """When the file was deleted to make room."""
+    owner: str = ANONYMOUS
+    """Name of the API key that made it: nobody else gets to see it."""
 
 
 @dataclass(frozen=True)

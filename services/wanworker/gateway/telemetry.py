@@ -89,6 +89,7 @@ def job_span(job: Job) -> Iterator[Span]:
     attributes = {
         names.ATTR_JOB_ID: job.id,
         names.ATTR_JOB_TYPE: job.spec.job_type.name,
+        names.ENDUSER_ID: job.inner.owner,
         names.ATTR_SEED: str(job.inner.seed),
     }
     context = propagate.extract(dict(job.inner.trace))

@@ -34,6 +34,8 @@ RPC_GRPC_STATUS: Final = "rpc.grpc.status_code"
 """Number of the status code. Deprecated in favour of `RPC_STATUS`, yet what Jaeger's users search for."""
 NETWORK_PEER: Final = "network.peer.address"
 ERROR_TYPE: Final = "error.type"
+ENDUSER_ID: Final = "enduser.id"
+"""Name of the API key that a call was made with; never the key."""
 
 # Attributes of jobs and generations.
 ATTR_JOB_ID: Final = "wanworker.job.id"
