@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,12 @@ class System:
     environment: dict[str, str]
     ports: dict[str, int]
     processes: dict[str, "subprocess.Popen[bytes]"]
+    metrics_ports: dict[str, int]
+
+    def metrics(self, service: str) -> str:
+        """What a service's Prometheus endpoint says."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_ports[service]}/metrics", timeout=10) as answer:
+            return str(answer.read().decode())
 
     def address(self, service: str) -> str:
         return f"127.0.0.1:{self.ports[service]}"
@@ -91,6 +98,7 @@ class System:
 def running_system(folder: Path, extra: Mapping[str, str] | None = None) -> Iterator[System]:
     """Runs the three services on free ports and the demo models, with `extra` environment variables."""
     ports = {name: free_port() for name in SERVICES}
+    metrics_ports = {name: free_port() for name in SERVICES}
     environment = {
         **os.environ,
         "PYTHONPATH": f"{ROOT / 'services'}:{ROOT / 'clients/python'}",
@@ -105,10 +113,11 @@ def running_system(folder: Path, extra: Mapping[str, str] | None = None) -> Iter
         "WANWORKER_GATEWAY_ADDRESS": f"127.0.0.1:{ports['gateway']}",
         "WANWORKER_ENHANCER_ADDRESS": f"127.0.0.1:{ports['enhancer']}",
         **{f"WANWORKER_{name.upper()}_PORT": str(port) for name, port in ports.items()},
+        **{f"WANWORKER_{name.upper()}_METRICS_PORT": str(port) for name, port in metrics_ports.items()},
         **{f"WANWORKER_{name.upper()}_DRAIN_PAUSE_SECONDS": "0" for name in SERVICES},
         **(extra or {}),
     }
-    system = System(folder, environment, ports, {})
+    system = System(folder, environment, ports, {}, metrics_ports)
     try:
         for name in SERVICES:
             system.start(name)

@@ -13,7 +13,6 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 
-from wanworker.gateway import telemetry
 from wanworker.gateway.follower import Follower
 from wanworker.gateway.generation import Stage
 from wanworker.gateway.hub import Feed, MovedError, Subscription
@@ -134,6 +133,11 @@ class JobBook:
         """Jobs that are worked on."""
         return [job for job in self.all_live() if job.state is JobState.RUNNING]
 
+    def tally(self) -> tuple[int, int]:
+        """How many jobs wait and how many run here. May be asked from any thread."""
+        states = [feed.job.state for feed in list(self._feeds.values())]
+        return states.count(JobState.QUEUED), states.count(JobState.RUNNING)
+
     async def counts(self) -> Mapping[JobState, int]:
         """How many unfinished jobs are in which state, whichever gateway works on them."""
         return await self.store.counts()
@@ -219,7 +223,6 @@ class JobBook:
     def tell_positions(self) -> None:
         """Tell everyone who waits how many are ahead, and how long that will take."""
         waiting = self.waiting()
-        telemetry.queue_length(len(waiting))
         expected = forecast(self.running(), waiting, self._at_once, self._rates)
         for position, (job, times) in enumerate(zip(waiting, expected, strict=True)):
             eta = None if times is None else times[1]

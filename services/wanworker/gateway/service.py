@@ -1,6 +1,6 @@
 """Putting the gateway together."""
 
-from wanworker.gateway import telemetry
+from wanworker.gateway import metrics
 from wanworker.gateway.artifacts import DirectoryArtifactStore
 from wanworker.gateway.book import JobBook
 from wanworker.gateway.catalogue import ModelCatalogue
@@ -36,9 +36,10 @@ class Gateway:
         rates = Rates()
         self._store = SqlJobStore(url)
         self._book = JobBook(
-            self._store, settings.progress_save_seconds, telemetry.job_ended, rates, settings.max_concurrent_jobs
+            self._store, settings.progress_save_seconds, metrics.job_ended, rates, settings.max_concurrent_jobs
         )
         self._artifacts = DirectoryArtifactStore(settings.data_dir / "artifacts")
+        self._gauges = metrics.Gauges(self._book.tally, settings.queue_limit, settings.data_dir)
         tls = peer_tls(settings)
         self._enhancer = EnhancerPeer(settings.enhancer_address, tls)
         self._generator = GeneratorPeer(settings.generator_address, tls)
@@ -73,6 +74,7 @@ class Gateway:
         """Open the store, and become active if no other gateway is. Active or not, all calls are served."""
         self._artifacts.open()
         await self._store.open()
+        metrics.begin(self._gauges)
         await self._duty.start()
 
     async def drain(self) -> None:

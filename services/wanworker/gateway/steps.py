@@ -20,7 +20,7 @@ from typing import TypeVar
 
 from opentelemetry import trace
 
-from wanworker.gateway import telemetry
+from wanworker.gateway import metrics, telemetry
 from wanworker.gateway.artifacts import ArtifactStore
 from wanworker.gateway.attempts import Attempts, JobStopped
 from wanworker.gateway.book import JobBook
@@ -118,7 +118,10 @@ class JobSteps:
             progress = replace(job.progress, queue_position=None, attempt=1)
             return replace(job, state=JobState.RUNNING, start_time=started, stages=(waited,), progress=progress)
 
+        waited = job.state is JobState.QUEUED
         job = await self.change(job, start)
+        if waited:
+            metrics.job_begun(job)
         telemetry.queue_span(job)
         self._book.tell_positions()
         if job.resolved is None:

@@ -1,52 +1,19 @@
-"""Spans and metrics of the gateway, and how a job's trace survives a restart."""
+"""Spans of the gateway, and how a job's trace survives a restart."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
-from opentelemetry import metrics, propagate, trace
-from opentelemetry.metrics import CallbackOptions, Observation
+from opentelemetry import propagate, trace
 from opentelemetry.trace import Span
 
+from wanworker.gateway import metrics
 from wanworker.gateway.model import Degradation, Job, Warning
 from wanworker.runtime import names
 
 TRACER = trace.get_tracer("wanworker.gateway")
 """The gateway's tracer."""
-
-_METER = metrics.get_meter("wanworker.gateway")
-_JOBS = _METER.create_counter(names.METRIC_JOBS, unit="{job}", description="Jobs that ended, by state and type.")
-_DURATION = _METER.create_histogram(names.METRIC_JOB_DURATION, unit="s", description="From creation to the end.")
-_WARNINGS = _METER.create_counter(names.METRIC_WARNINGS, unit="{warning}", description="Warnings, by reason.")
-_DEGRADATIONS = _METER.create_counter(names.METRIC_DEGRADATIONS, unit="{rung}", description="Rungs taken, by name.")
-_SIZE = _METER.create_histogram(names.METRIC_ARTIFACT_SIZE, unit="By", description="Length of stored files.")
-_waiting = 0
-
-
-def _observe_queue(options: CallbackOptions) -> Iterable[Observation]:
-    yield Observation(_waiting)
-
-
-_METER.create_observable_gauge(
-    names.METRIC_QUEUE_LENGTH, callbacks=[_observe_queue], unit="{job}", description="Jobs that wait."
-)
-
-
-def queue_length(waiting: int) -> None:
-    """Say how many jobs wait."""
-    global _waiting
-    _waiting = waiting
-
-
-def job_ended(job: Job) -> None:
-    """Count a job that has reached its final state."""
-    attributes = {names.ATTR_JOB_STATE: job.state.name, names.ATTR_JOB_TYPE: job.spec.job_type.name}
-    _JOBS.add(1, attributes)
-    if job.finish_time is not None:
-        _DURATION.record((job.finish_time - job.create_time).total_seconds(), attributes)
-    if job.artifact is not None:
-        _SIZE.record(job.artifact.size_bytes, attributes)
 
 
 def warned(warning: Warning) -> None:
@@ -54,15 +21,15 @@ def warned(warning: Warning) -> None:
     trace.get_current_span().add_event(
         names.EVENT_WARNING, {names.ATTR_REASON: warning.reason, "message": warning.message}
     )
-    _WARNINGS.add(1, {names.ATTR_REASON: warning.reason})
+    metrics.warned(warning)
 
 
 def degraded(degradation: Degradation) -> None:
     """Note a rung of the ladder on the running span and count it."""
     trace.get_current_span().add_event(
-        names.EVENT_DEGRADATION, {"rung": degradation.rung, names.ATTR_ATTEMPT: degradation.attempt}
+        names.EVENT_DEGRADATION, {names.ATTR_RUNG: degradation.rung, names.ATTR_ATTEMPT: degradation.attempt}
     )
-    _DEGRADATIONS.add(1, {"rung": degradation.rung})
+    metrics.degraded(degradation)
 
 
 def enhancer_unloaded(outcome: str) -> None:
