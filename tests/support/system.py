@@ -32,6 +32,7 @@ class System:
     ports: dict[str, int]
     processes: dict[str, "subprocess.Popen[bytes]"]
     metrics_ports: dict[str, int]
+    credentials: grpc.ChannelCredentials | None = None
 
     def metrics(self, service: str) -> str:
         """What a service's Prometheus endpoint says."""
@@ -52,7 +53,7 @@ class System:
     def wait_until_serving(self, service: str, seconds: float = 90) -> None:
         """Returns when the service's health is SERVING; fails with the end of its log."""
         give_up = time.monotonic() + seconds
-        with grpc.insecure_channel(self.address(service)) as channel:
+        with self.channel(service) as channel:
             stub = health_pb2_grpc.HealthStub(channel)
             while time.monotonic() < give_up and self.processes[service].poll() is None:
                 with contextlib.suppress(grpc.RpcError):
@@ -60,6 +61,12 @@ class System:
                         return
                 time.sleep(0.1)
         raise AssertionError(f"{service} is not serving:\n{self.log(service)[-3000:]}")
+
+    def channel(self, service: str) -> grpc.Channel:
+        """A channel to a service, with the system's certificates if it has any."""
+        if self.credentials is None:
+            return grpc.insecure_channel(self.address(service))
+        return grpc.secure_channel(self.address(service), self.credentials)
 
     def log(self, service: str) -> str:
         return (self.folder / f"{service}.log").read_text(errors="replace")
@@ -95,8 +102,11 @@ class System:
 
 
 @contextlib.contextmanager
-def running_system(folder: Path, extra: Mapping[str, str] | None = None) -> Iterator[System]:
-    """Runs the three services on free ports and the demo models, with `extra` environment variables."""
+def running_system(
+    folder: Path, extra: Mapping[str, str] | None = None, credentials: grpc.ChannelCredentials | None = None
+) -> Iterator[System]:
+    """Runs the three services on free ports and the demo models, with `extra` environment variables; `credentials` are
+    needed where these switch TLS on."""
     ports = {name: free_port() for name in SERVICES}
     metrics_ports = {name: free_port() for name in SERVICES}
     environment = {
@@ -117,7 +127,7 @@ def running_system(folder: Path, extra: Mapping[str, str] | None = None) -> Iter
         **{f"WANWORKER_{name.upper()}_DRAIN_PAUSE_SECONDS": "0" for name in SERVICES},
         **(extra or {}),
     }
-    system = System(folder, environment, ports, {}, metrics_ports)
+    system = System(folder, environment, ports, {}, metrics_ports, credentials)
     try:
         for name in SERVICES:
             system.start(name)
