@@ -7,7 +7,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.support.ops import asked_for
 from tests.support.system import SERVICES, System
 
-WITH_A_DEVICE = {"wanworker_generator_device_memory_bytes", "wanworker_memory_peak_bytes_bucket"}
+WITH_A_DEVICE = {
+    *(f"wanworker_device_memory_{counter}_bytes" for counter in ("allocated", "reserved", "free")),
+    "wanworker_memory_peak_bytes_bucket",
+}
 """The CPU does not count its memory."""
 
 

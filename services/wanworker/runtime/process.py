@@ -87,11 +87,11 @@ async def run_service(definition: ServiceDefinition, settings: ServiceSettings) 
 async def _build_and_run(settings: _Settings, build: Callable[[_Settings], ServiceDefinition]) -> int:
     try:
         definition = build(settings)
-    except StartError as error:
-        _LOG.error("cannot start: %s", error)
-        return 1
     except ServiceError as error:
         _LOG.error("cannot start: %s (%s)", error, error.reason)
+        return 1
+    except StartError as error:
+        _LOG.error("cannot start: %s", error)
         return 1
     return await run_service(definition, settings)
 
