@@ -54,7 +54,7 @@ def secured(tmp_path: Path, authority: Authority) -> Iterator[System]:
             f"{prefix}TLS_KEY": str(pair.key),
             f"{prefix}TLS_CLIENT_CA": str(authority.ca),
         }
-    with running_system(tmp_path, extra, authority.credentials(client)) as system:
+    with running_system(tmp_path, extra, credentials=authority.credentials(client)) as system:
         yield system
 
 
