@@ -215,6 +215,20 @@ async def test_spans_of_a_job_hang_under_the_call(generator: RunningGenerator) -
     denoise = spans[names.SPAN_DENOISE]
     events = [event for event in denoise.events if event.name == names.EVENT_STEP]
     assert [event.attributes[names.ATTR_STEP] for event in events if event.attributes] == [1, 2, 3]
+    durations = [float(str(event.attributes[names.ATTR_SECONDS])) for event in events if event.attributes]
+    assert denoise.end_time is not None
+    assert denoise.start_time is not None
+    assert 0 < sum(durations) <= (denoise.end_time - denoise.start_time) / 1e9
+
+
+async def test_a_prompt_that_is_known_already_is_an_event(generator: RunningGenerator) -> None:
+    await generator.generate()
+    with recorded_spans() as recorded:
+        await generator.generate()
+        (encoding,) = (span for span in recorded.get_finished_spans() if span.name == names.SPAN_ENCODE_TEXT)
+    hits = [dict(event.attributes or {}) for event in encoding.events if event.name == names.EVENT_CACHE_HIT]
+    # The prompt and the negative one.
+    assert hits == [{names.ATTR_CACHE: "prompt"}] * 2
 
 
 async def test_status_lists_models_and_device(generator: RunningGenerator) -> None:

@@ -85,6 +85,10 @@ async def crash(_: object) -> None:
     raise KeyError("a secret of ours")
 
 
+async def abort(context: Any) -> None:
+    await context.abort(grpc.StatusCode.DATA_LOSS, "my own words")
+
+
 async def hang(_: object) -> None:
     await asyncio.Event().wait()
 
@@ -163,9 +167,6 @@ async def test_a_cancel_of_something_else_is_a_bug_and_the_caller_hears_of_it(se
 async def test_an_abort_of_the_handler_passes_untouched(
     served: Running, kind: Kind, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def abort(context: Any) -> None:
-        await context.abort(grpc.StatusCode.DATA_LOSS, "my own words")
-
     served.service.servicer.action = abort
     details = await failure(served, kind)
     assert (details.code, details.message) == (grpc.StatusCode.DATA_LOSS, "my own words")
@@ -247,6 +248,7 @@ def check(span: ReadableSpan, code: grpc.StatusCode) -> None:
         (None, grpc.StatusCode.OK),
         (fail, grpc.StatusCode.FAILED_PRECONDITION),
         (crash, grpc.StatusCode.INTERNAL),
+        (abort, grpc.StatusCode.DATA_LOSS),
     ],
 )
 async def test_both_spans_have_the_final_status(

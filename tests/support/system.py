@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,13 @@ class System:
     environment: dict[str, str]
     ports: dict[str, int]
     processes: dict[str, "subprocess.Popen[bytes]"]
+    metrics_ports: dict[str, int]
+    credentials: grpc.ChannelCredentials | None = None
+
+    def metrics(self, service: str) -> str:
+        """What a service's Prometheus endpoint says."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_ports[service]}/metrics", timeout=10) as answer:
+            return str(answer.read().decode())
 
     def address(self, service: str) -> str:
         return f"127.0.0.1:{self.ports[service]}"
@@ -47,7 +55,7 @@ class System:
     def wait_until_serving(self, service: str, seconds: float = 90) -> None:
         """Returns when the service's health is SERVING; fails with the end of its log."""
         give_up = time.monotonic() + seconds
-        with grpc.insecure_channel(self.address(service)) as channel:
+        with self.channel(service) as channel:
             stub = health_pb2_grpc.HealthStub(channel)
             while time.monotonic() < give_up and self.processes[service].poll() is None:
                 with contextlib.suppress(grpc.RpcError):
@@ -55,6 +63,12 @@ class System:
                         return
                 time.sleep(0.1)
         raise AssertionError(f"{service} is not serving:\n{self.log(service)[-3000:]}")
+
+    def channel(self, service: str) -> grpc.Channel:
+        """A channel to a service, with the system's certificates if it has any."""
+        if self.credentials is None:
+            return grpc.insecure_channel(self.address(service))
+        return grpc.secure_channel(self.address(service), self.credentials)
 
     def log(self, service: str) -> str:
         return (self.folder / f"{service}.log").read_text(errors="replace")
@@ -91,10 +105,15 @@ class System:
 
 @contextlib.contextmanager
 def running_system(
-    folder: Path, extra: Mapping[str, str] | None = None, services: Sequence[str] = SERVICES
+    folder: Path,
+    extra: Mapping[str, str] | None = None,
+    services: Sequence[str] = SERVICES,
+    credentials: grpc.ChannelCredentials | None = None,
 ) -> Iterator[System]:
-    """Runs the three services on free ports and the demo models, with `extra` environment variables."""
+    """Runs the services on free ports and the demo models, with `extra` environment variables; `credentials` are
+    needed where these switch TLS on."""
     ports = {name: free_port() for name in services}
+    metrics_ports = {name: free_port() for name in services}
     environment = {
         **os.environ,
         "PYTHONPATH": f"{ROOT / 'services'}:{ROOT / 'clients/python'}",
@@ -108,10 +127,11 @@ def running_system(
         "WANWORKER_GATEWAY_GENERATOR_ADDRESS": f"127.0.0.1:{ports['generator']}",
         "WANWORKER_GATEWAY_ADDRESS": f"127.0.0.1:{ports['gateway']}",
         "WANWORKER_ENHANCER_ADDRESS": f"127.0.0.1:{ports['enhancer']}",
+        **{f"WANWORKER_{name.upper()}_METRICS_PORT": str(port) for name, port in metrics_ports.items()},
         **{f"WANWORKER_{name.upper()}_DRAIN_PAUSE_SECONDS": "0" for name in SERVICES},
         **(extra or {}),
     }
-    system = System(folder, environment, ports, {})
+    system = System(folder, environment, ports, {}, metrics_ports, credentials)
     try:
         for name in services:
             system.start(name)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from tests.support.postgres import database_url
 from wanworker.gateway.asked import JobSpec, JobType, ReferenceImage
@@ -103,6 +104,41 @@ async def test_a_request_id_is_taken_once(store: SqlJobStore) -> None:
     found = await store.by_request("r")
     assert found is not None
     assert found[1] == "f" + found[0].id.removeprefix("job-")
+
+
+async def test_a_request_id_is_its_owner_s(store: SqlJobStore) -> None:
+    for owner in ("anonymous", "alice", "bob"):
+        job = a_job(f"of-{owner}", request_id="r")
+        assert await store.add(replace(job, inner=replace(job.inner, owner=owner)), "f", b"")
+    for owner in ("anonymous", "alice", "bob"):
+        found = await store.by_request("r", owner)
+        assert found is not None
+        assert found[0].id == f"of-{owner}"
+        assert [job.id for job in (await store.page(9, None, [], owner)).jobs] == [f"of-{owner}"]
+    assert await store.by_request("r", "carol") is None
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+async def test_a_store_from_before_there_were_owners_opens(kind: str, tmp_path: Path) -> None:
+    for url in database_url(kind, tmp_path):
+        before = SqlJobStore(url)
+        await before.open()
+        await before.add(a_job("old", request_id="r"), "f", b"")
+        await before.close()
+        engine = sa.create_engine(url)
+        with engine.begin() as connection:
+            connection.execute(sa.text("ALTER TABLE wanworker_jobs DROP COLUMN owner"))
+            document = connection.execute(sa.text("SELECT job FROM wanworker_jobs")).scalar_one()
+            document = document.replace(',"owner":"anonymous"', "")
+            assert "owner" not in document
+            connection.execute(sa.text("UPDATE wanworker_jobs SET job = :job"), {"job": document})
+        engine.dispose()
+        after = SqlJobStore(url)
+        await after.open()
+        assert [job.inner.owner for job in (await after.page(9, None, [])).jobs] == ["anonymous"]
+        assert await after.by_request("r") is not None
+        assert (await after.page(9, None, [], "alice")).jobs == ()
+        await after.close()
 
 
 async def test_what_has_ended_is_never_written_again(store: SqlJobStore) -> None:

@@ -15,8 +15,43 @@ PROVIDER = "llama.cpp"
 
 _tracer = trace.get_tracer("wanworker.enhancer")
 _meter = metrics.get_meter("wanworker.enhancer")
-_tokens = _meter.create_histogram(names.METRIC_TOKENS, "{token}", "Tokens read (input) and written (output)")
-_first_token = _meter.create_histogram(names.METRIC_FIRST_TOKEN, "s", "From the start of reading to the first token")
+_tokens = _meter.create_histogram(
+    names.METRIC_TOKENS,
+    "{token}",
+    "Tokens read (input) and written (output)",
+    explicit_bucket_boundaries_advisory=[1, 4, 16, 64, 128, 256, 512, 1024, 4096],
+)
+_SECONDS_PER_TOKEN = [
+    0.0005,
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.075,
+    0.1,
+    0.15,
+    0.2,
+    0.3,
+    0.4,
+    0.5,
+    0.75,
+    1,
+    2.5,
+]
+_first_token = _meter.create_histogram(
+    names.METRIC_FIRST_TOKEN,
+    "s",
+    "From the start of reading to the first token",
+    explicit_bucket_boundaries_advisory=_SECONDS_PER_TOKEN,
+)
+_per_token = _meter.create_histogram(
+    names.METRIC_TIME_PER_TOKEN,
+    "s",
+    "Time of a written token after the first: tokens a second are its inverse",
+    explicit_bucket_boundaries_advisory=_SECONDS_PER_TOKEN,
+)
 _queue = _meter.create_up_down_counter(names.METRIC_QUEUE_LENGTH, "{prompt}", "Prompts that wait")
 
 
@@ -99,6 +134,9 @@ def finished(model: str, written: Written) -> None:
     _tokens.record(written.prompt_tokens, {**attributes, names.GEN_AI_TOKEN_TYPE: "input"})
     _tokens.record(written.completion_tokens, {**attributes, names.GEN_AI_TOKEN_TYPE: "output"})
     _first_token.record(written.first_token_seconds, attributes)
+    if written.completion_tokens > 1:
+        after_first = written.seconds - written.first_token_seconds
+        _per_token.record(after_first / (written.completion_tokens - 1), attributes)
 
 
 def cache_hit(model: str) -> None:

@@ -1,6 +1,6 @@
 """One attempt at making a job's file, and what follows from its failure."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -15,7 +15,6 @@ from wanworker.gateway.peers import Order, PeerError, Waiting
 from wanworker.gateway.presets import format_of
 from wanworker.gateway.progress import ProgressMeter, begin_attempt
 from wanworker.gateway.workflow import Verdict
-from wanworker.runtime import names
 
 if TYPE_CHECKING:
     from wanworker.gateway.steps import JobSteps, Workshop
@@ -44,13 +43,14 @@ class Attempts:
         """One attempt. MADE, AGAIN or WAIT; exceptions end the job."""
         if job.attempts >= self._shop.settings.attempt_limit:
             raise PeerError("ABORTED", "TOO_MANY_ATTEMPTS", f"given up after {job.attempts} attempts")
-        job = await self._steps.change(job, begin_attempt)
-        with telemetry.TRACER.start_as_current_span(names.SPAN_ATTEMPT, attributes=_attributes(job)) as span:
+        with telemetry.attempt_span(job):
+            headers = telemetry.headers()
+            job = await self._steps.change(job, lambda job: _traced(begin_attempt(job), headers))
             try:
                 job = await self._fit(job)
                 made = await self._make(job)
             except PeerError as error:
-                span.set_attribute(names.ATTR_REASON, error.reason)
+                telemetry.attempt_failed(error.reason, error.message)
                 return await self._after(job, error, waits)
         await self._steps.change(job, lambda job: replace(job, inner=replace(job.inner, made=made)))
         return Verdict.MADE
@@ -108,6 +108,7 @@ class Attempts:
                 return await self._after(job, other, waits)
             return Verdict.AGAIN
         if error.reason == MODEL_NOT_FOUND and not job.inner.reloaded:
+            telemetry.retried(error.reason, waits)
             # The generator loads it anew when it is asked anew; it may have been on its way to the disk.
             await self._steps.warn(
                 job, Warning(MODEL_NOT_FOUND, f"loading it once more: {error.message}"), reloaded=True
@@ -119,6 +120,7 @@ class Attempts:
             return Verdict.AGAIN
         if not error.passing or waits >= self._shop.settings.generator_retries:
             raise error
+        telemetry.retried(error.reason, waits)
         if not any(warning.reason == "GENERATOR_UNAVAILABLE" for warning in job.warnings):
             await self._steps.warn(job, Warning("GENERATOR_UNAVAILABLE", f"trying again: {error.message}"))
         return Verdict.WAIT
@@ -207,11 +209,5 @@ def _does_not_fit(estimate: CostEstimate) -> PeerError:
     )
 
 
-def _attributes(job: Job) -> dict[str, str | int]:
-    assert job.resolved is not None, "begin resolves"
-    return {
-        names.ATTR_JOB_ID: job.id,
-        names.ATTR_ATTEMPT: job.attempts,
-        names.ATTR_MODEL: job.resolved.model,
-        names.ATTR_STEPS: job.resolved.steps,
-    }
+def _traced(job: Job, headers: Mapping[str, str]) -> Job:
+    return replace(job, inner=replace(job.inner, attempt_trace=headers))

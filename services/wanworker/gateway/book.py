@@ -9,11 +9,10 @@ the feet of the watchers, who do not notice.
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 
-from wanworker.gateway import telemetry
 from wanworker.gateway.follower import Follower
 from wanworker.gateway.generation import Stage
 from wanworker.gateway.hub import Feed, MovedError, Subscription
@@ -109,9 +108,7 @@ class JobBook:
         feed = self._feeds.get(job_id)
         job = feed.job if feed is not None else await self.store.get(job_id)
         if job is None:
-            raise NotFoundError(
-                f"there is no job '{job_id}'", "JOB_NOT_FOUND", resource_type="job", resource_name=job_id
-            )
+            raise no_such_job(job_id)
         return job
 
     def live(self, job_id: str) -> Job | None:
@@ -135,6 +132,11 @@ class JobBook:
     def running(self) -> list[Job]:
         """Jobs that are worked on."""
         return [job for job in self.all_live() if job.state is JobState.RUNNING]
+
+    def tally(self) -> tuple[int, int]:
+        """How many jobs wait and how many run here. May be asked from any thread."""
+        states = [feed.job.state for feed in list(self._feeds.values())]
+        return states.count(JobState.QUEUED), states.count(JobState.RUNNING)
 
     async def counts(self) -> Mapping[JobState, int]:
         """How many unfinished jobs are in which state, whichever gateway works on them."""
@@ -221,14 +223,13 @@ class JobBook:
     def tell_positions(self) -> None:
         """Tell everyone who waits how many are ahead, and how long that will take."""
         waiting = self.waiting()
-        telemetry.queue_length(len(waiting))
         expected = forecast(self.running(), waiting, self._at_once, self._rates)
         for position, (job, times) in enumerate(zip(waiting, expected, strict=True)):
             eta = None if times is None else times[1]
             if job.progress.queue_position != position or (job.progress.eta is None) != (eta is None):
                 self.tell(job.id, replace(job.progress, stage=Stage.QUEUED, queue_position=position, eta=eta))
 
-    async def watch(self, job_id: str, after_sequence: int = 0) -> AsyncIterator[JobEvent]:
+    async def watch(self, job_id: str, after_sequence: int = 0) -> AsyncGenerator[JobEvent, None]:
         """A job's events: a snapshot first, a snapshot in a final state last. Sequences rise, and none is below
         `after_sequence`, whichever gateway told that one."""
         last: int | None = None
@@ -264,6 +265,11 @@ class JobBook:
                     # Progress only: the next one is as good.
                     _LOG.warning("progress of job %s was not saved: %s", feed.job.id, error)
         feed.flush()
+
+
+def no_such_job(job_id: str) -> NotFoundError:
+    """What a caller hears of a job that there is not, or not for this caller."""
+    return NotFoundError(f"there is no job '{job_id}'", "JOB_NOT_FOUND", resource_type="job", resource_name=job_id)
 
 
 async def _after(subscription: Subscription, last: int | None, after_sequence: int) -> AsyncGenerator[JobEvent, None]:

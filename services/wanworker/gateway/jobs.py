@@ -7,6 +7,7 @@ import logging
 import secrets
 import uuid
 from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 from wanworker.gateway import telemetry
 from wanworker.gateway.artifacts import ArtifactStore
 from wanworker.gateway.asked import JobSpec, ReferenceImage
-from wanworker.gateway.book import JobBook
+from wanworker.gateway.book import JobBook, no_such_job
 from wanworker.gateway.catalogue import ModelCatalogue
 from wanworker.gateway.generation import CostEstimate, Stage
 from wanworker.gateway.model import Artifact, Inner, Job, JobEvent, JobState, Progress, now
@@ -116,8 +117,8 @@ class JobService:
         )
         return self._refusal
 
-    async def create(self, spec: JobSpec, deadline: datetime | None = None) -> Job:
-        """Make a job, or find the one of its request_id."""
+    async def create(self, spec: JobSpec, owner: str, deadline: datetime | None = None) -> Job:
+        """Make a job, or find the one of its owner's request_id."""
         models = await self._models.known()
         # A generator that was never reached cannot say what it makes; the job is resolved when its turn
         # comes.
@@ -125,9 +126,9 @@ class JobService:
         async with self._creating:
             if self._refusal is not None:
                 raise self._refusal
-            if spec.request_id and (found := await self._by_request(spec)) is not None:
+            if spec.request_id and (found := await self._by_request(spec, owner)) is not None:
                 return found
-            job = _new_job(spec, resolved, deadline, self.settings.still_head_start_seconds)
+            job = _new_job(spec, owner, resolved, deadline, self.settings.still_head_start_seconds)
             image = spec.reference.data if spec.reference else b""
             limit = self.settings.max_concurrent_jobs + self.settings.queue_limit
             try:
@@ -136,7 +137,7 @@ class JobService:
                 raise await self._queue_full() from None
             if not added:
                 # Another gateway on the same store was faster.
-                found = await self._by_request(spec)
+                found = await self._by_request(spec, owner)
                 assert found is not None, "the id is taken, so it is there"
                 return found
         if self.book.active:
@@ -144,10 +145,10 @@ class JobService:
         self.book.tell_positions()
         return self.book.live(job.id) or job
 
-    async def run(self, spec: JobSpec, deadline: datetime | None) -> AsyncIterator[JobEvent]:
+    async def run(self, spec: JobSpec, owner: str, deadline: datetime | None) -> AsyncIterator[JobEvent]:
         """Make a job that lives as long as somebody reads this. Not so when the gateway drains: then it goes
         on."""
-        creation = asyncio.ensure_future(self.create(spec, deadline))
+        creation = asyncio.ensure_future(self.create(spec, owner, deadline))
         try:
             job = await asyncio.shield(creation)
         except asyncio.CancelledError:
@@ -171,32 +172,36 @@ class JobService:
         if self._refusal is None and (works_elsewhere or self.book.live(job_id) is not None):
             self._spawn(self._cancel_surely(job_id))
 
-    async def get(self, job_id: str) -> Job:
+    async def get(self, job_id: str, owner: str) -> Job:
         """One job, with its reference image."""
-        job = await self.book.get(job_id)
+        job = await self._owned(job_id, owner)
         reference = job.spec.reference
         if reference is None or reference.url:
             return job
         image = await self.book.store.image(job_id)
         return replace(job, spec=replace(job.spec, reference=ReferenceImage(data=image)))
 
-    async def page(self, size: int, token: str, states: Sequence[JobState]) -> tuple[Sequence[Job], str]:
-        """A page of jobs and the token of the next."""
-        page = await self.book.store.page(size or DEFAULT_PAGE, _number(token), states)
+    async def page(self, size: int, token: str, states: Sequence[JobState], owner: str) -> tuple[Sequence[Job], str]:
+        """A page of an owner's jobs and the token of the next."""
+        page = await self.book.store.page(size or DEFAULT_PAGE, _number(token), states, owner)
         jobs = [self.book.live(job.id) or job for job in page.jobs]
         return jobs, "" if page.next_number is None else _token(page.next_number)
 
-    async def cancel(self, job_id: str) -> Job:
+    async def cancel(self, job_id: str, owner: str) -> Job:
         """Ask a job to stop."""
+        await self._owned(job_id, owner)
         return await self.book.cancel(job_id)
 
-    def watch(self, job_id: str, after_sequence: int) -> AsyncIterator[JobEvent]:
+    async def watch(self, job_id: str, owner: str, after_sequence: int) -> AsyncIterator[JobEvent]:
         """A job's events. The first snapshot says all that came before."""
-        return self.book.watch(job_id, after_sequence)
+        await self._owned(job_id, owner)
+        async with aclosing(self.book.watch(job_id, after_sequence)) as events:
+            async for event in events:
+                yield event
 
-    async def read(self, job_id: str, offset: int, limit: int | None) -> AsyncIterator[ArtifactPiece]:
+    async def read(self, job_id: str, owner: str, offset: int, limit: int | None) -> AsyncIterator[ArtifactPiece]:
         """A job's file."""
-        job = await self.book.get(job_id)
+        job = await self._owned(job_id, owner)
         artifact = job.artifact
         if job.inner.artifact_expired is not None:
             raise PreconditionError(
@@ -237,8 +242,15 @@ class JobService:
             raise _as_service_error(error) from error
         return JobCost(resolved, estimate, await self._queue_wait())
 
-    async def _by_request(self, spec: JobSpec) -> Job | None:
-        found = await self.book.store.by_request(spec.request_id)
+    async def _owned(self, job_id: str, owner: str) -> Job:
+        """One job, as if there were no other owner's."""
+        job = await self.book.get(job_id)
+        if job.inner.owner != owner:
+            raise no_such_job(job_id)
+        return job
+
+    async def _by_request(self, spec: JobSpec, owner: str) -> Job | None:
+        found = await self.book.store.by_request(spec.request_id, owner)
         if found is None:
             return None
         job, fingerprint = found
@@ -306,7 +318,7 @@ class JobService:
         task.add_done_callback(self._background.discard)
 
 
-def _new_job(spec: JobSpec, resolved: Resolved | None, deadline: datetime | None, head_start: float) -> Job:
+def _new_job(spec: JobSpec, owner: str, resolved: Resolved | None, deadline: datetime | None, head_start: float) -> Job:
     created = now()
     # 32 bits: enough, and short enough to be typed again.
     seed = secrets.randbits(32) if spec.seed is None else spec.seed
@@ -321,6 +333,7 @@ def _new_job(spec: JobSpec, resolved: Resolved | None, deadline: datetime | None
             trace=telemetry.headers(),
             deadline=deadline,
             crop=crop,
+            owner=owner,
             due=due(created, still=spec.job_type.still, head_start_seconds=head_start),
         ),
         progress=Progress(Stage.QUEUED),

@@ -31,6 +31,9 @@ class JobState(IntEnum):
         return self in FINAL_STATES
 
 
+ANONYMOUS = "anonymous"
+"""Owner of the jobs that were made without an API key."""
+
 FINAL_STATES = (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
 """A job ends in exactly one of these."""
 
@@ -183,6 +186,10 @@ class Inner:
     """Whether the generator was asked again after it had not found the model."""
     artifact_expired: datetime | None = None
     """When the file was deleted to make room."""
+    attempt_trace: Mapping[str, str] = field(default_factory=dict)
+    """W3C headers of the last attempt's span, for the next one to link to."""
+    owner: str = ANONYMOUS
+    """Name of the API key that made it: nobody else gets to see it."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from wanworker.gateway import convert_peer as convert
 from wanworker.gateway.asked import OutputFormat
 from wanworker.gateway.generation import CostEstimate, GenerationSettings, Made, ModelInfo
 from wanworker.gateway.model import Preview, Progress
-from wanworker.runtime.channel import open_channel
+from wanworker.runtime.channel import PeerChannel
+from wanworker.runtime.tls import TlsFiles
 from wanworker.v1 import enhancer_pb2, enhancer_pb2_grpc, generator_pb2, generator_pb2_grpc
 
 if TYPE_CHECKING:
@@ -109,11 +110,14 @@ class Order:
 class EnhancerPeer:
     """The enhancer."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, tls: TlsFiles | None = None) -> None:
         self.address = address
         """As configured."""
-        self._channel = open_channel(address, retryable=("wanworker.v1.EnhancerService/GetStatus",))
-        self._stub = cast("EnhancerServiceAsyncStub", enhancer_pb2_grpc.EnhancerServiceStub(self._channel))
+        self._channel = PeerChannel(address, retryable=("wanworker.v1.EnhancerService/GetStatus",), tls=tls)
+
+    @property
+    def _stub(self) -> "EnhancerServiceAsyncStub":
+        return cast("EnhancerServiceAsyncStub", enhancer_pb2_grpc.EnhancerServiceStub(self._channel.current()))
 
     async def close(self) -> None:
         """Close the connection."""
@@ -151,14 +155,18 @@ class EnhancerPeer:
 class GeneratorPeer:
     """The generator."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, tls: TlsFiles | None = None) -> None:
         self.address = address
         """As configured."""
-        self._channel = open_channel(
+        self._channel = PeerChannel(
             address,
             retryable=("wanworker.v1.GeneratorService/GetStatus", "wanworker.v1.GeneratorService/Estimate"),
+            tls=tls,
         )
-        self._stub = cast("GeneratorServiceAsyncStub", generator_pb2_grpc.GeneratorServiceStub(self._channel))
+
+    @property
+    def _stub(self) -> "GeneratorServiceAsyncStub":
+        return cast("GeneratorServiceAsyncStub", generator_pb2_grpc.GeneratorServiceStub(self._channel.current()))
 
     async def close(self) -> None:
         """Close the connection."""

@@ -1,12 +1,13 @@
 """Putting the gateway together."""
 
-from wanworker.gateway import telemetry
+from wanworker.gateway import metrics
 from wanworker.gateway.artifacts import DirectoryArtifactStore
 from wanworker.gateway.book import JobBook
 from wanworker.gateway.catalogue import ModelCatalogue
 from wanworker.gateway.duty import Duty
 from wanworker.gateway.expiry import Caretaker, Limits
 from wanworker.gateway.jobs import JobService
+from wanworker.gateway.keys import ApiKeys
 from wanworker.gateway.lock import lock_for
 from wanworker.gateway.peers import EnhancerPeer, GeneratorPeer
 from wanworker.gateway.rates import Rates
@@ -16,7 +17,10 @@ from wanworker.gateway.servicer import GatewayServicer
 from wanworker.gateway.settings import GatewaySettings
 from wanworker.gateway.steps import JobSteps, Workshop
 from wanworker.gateway.store import SqlJobStore
-from wanworker.runtime.server import ServiceDefinition
+from wanworker.runtime.interceptors import CallLimits
+from wanworker.runtime.server import ServiceDefinition, StartError
+from wanworker.runtime.tls import TlsFiles
+from wanworker.runtime.transport import host_of, is_loopback
 from wanworker.v1 import gateway_pb2_grpc
 
 NAME = "wanworker.v1.GatewayService"
@@ -32,11 +36,13 @@ class Gateway:
         rates = Rates()
         self._store = SqlJobStore(url)
         self._book = JobBook(
-            self._store, settings.progress_save_seconds, telemetry.job_ended, rates, settings.max_concurrent_jobs
+            self._store, settings.progress_save_seconds, metrics.job_ended, rates, settings.max_concurrent_jobs
         )
         self._artifacts = DirectoryArtifactStore(settings.data_dir / "artifacts")
-        self._enhancer = EnhancerPeer(settings.enhancer_address)
-        self._generator = GeneratorPeer(settings.generator_address)
+        self._gauges = metrics.Gauges(self._book.tally, settings.queue_limit, settings.data_dir)
+        tls = peer_tls(settings)
+        self._enhancer = EnhancerPeer(settings.enhancer_address, tls)
+        self._generator = GeneratorPeer(settings.generator_address, tls)
         models = ModelCatalogue(self._generator, settings.peer_timeout_seconds)
         shop = Workshop(
             settings=settings,
@@ -70,6 +76,7 @@ class Gateway:
         """Open the store, and become active if no other gateway is. Active or not, all calls are served."""
         self._artifacts.open()
         await self._store.open()
+        metrics.begin(self._gauges)
         await self._duty.start()
 
     async def drain(self) -> None:
@@ -91,7 +98,14 @@ class Gateway:
 
 
 def build_service(settings: GatewaySettings, fetcher: ReferenceFetcher | None = None) -> ServiceDefinition:
-    """The gateway as a service. Needs a running event loop."""
+    """The gateway as a service. Needs a running event loop.
+
+    Raises:
+        PreconditionError: Certificates or API keys cannot be used.
+        StartError: Peers on other machines, and neither TLS nor leave to go without.
+    """
+    limits = CallLimits(settings.api_key_calls_per_minute, settings.api_key_concurrent_calls)
+    keys = None if settings.api_keys is None else ApiKeys(settings.api_keys, limits)
     gateway = Gateway(settings, fetcher)
     return ServiceDefinition(
         name=NAME,
@@ -101,4 +115,24 @@ def build_service(settings: GatewaySettings, fetcher: ReferenceFetcher | None = 
         warm_up=gateway.warm_up,
         drain=gateway.drain,
         close=gateway.close,
+        authenticator=keys,
     )
+
+
+def peer_tls(settings: GatewaySettings) -> TlsFiles | None:
+    """The files for connections to the peers; None for plaintext. StartError where that is not allowed."""
+    named = settings.variable
+    if (settings.peer_certificate is None) != (settings.peer_key is None):
+        raise StartError(f"{named('peer_certificate')} and {named('peer_key')} go together: one of them is not set")
+    if settings.peer_ca is not None:
+        return TlsFiles(settings.peer_certificate, settings.peer_key, settings.peer_ca)
+    if settings.peer_certificate is not None:
+        raise StartError(f"{named('peer_certificate')} needs {named('peer_ca')}")
+    for field in ("enhancer_address", "generator_address"):
+        address = getattr(settings, field)
+        if not is_loopback(host_of(address)) and not settings.allow_plaintext:
+            raise StartError(
+                f"{named(field)}={address} is not loopback and there is no TLS: set {named('peer_ca')}, "
+                f"or {named('allow_plaintext')}=true where the network is safe"
+            )
+    return None

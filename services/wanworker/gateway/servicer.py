@@ -11,8 +11,9 @@ import grpc.aio
 from wanworker.gateway import convert
 from wanworker.gateway.convert_peer import duration, estimate_to_proto, settings_to_proto
 from wanworker.gateway.jobs import JobService
-from wanworker.gateway.model import JobState, now
+from wanworker.gateway.model import ANONYMOUS, JobState, now
 from wanworker.gateway.peers import PeerReport
+from wanworker.runtime.interceptors import current_principal
 from wanworker.v1 import gateway_pb2 as pb
 from wanworker.v1 import gateway_pb2_grpc
 
@@ -27,26 +28,27 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
 
     async def CreateJob(self, request: pb.CreateJobRequest, context: Context) -> pb.CreateJobResponse:
         """Make a job that outlives the call."""
-        job = await self._jobs.create(convert.spec_from_proto(request.spec))
+        job = await self._jobs.create(convert.spec_from_proto(request.spec), _caller())
         return pb.CreateJobResponse(job=convert.job_to_proto(job))
 
     async def GetJob(self, request: pb.GetJobRequest, context: Context) -> pb.GetJobResponse:
         """One job."""
-        return pb.GetJobResponse(job=convert.job_to_proto(await self._jobs.get(request.job_id)))
+        return pb.GetJobResponse(job=convert.job_to_proto(await self._jobs.get(request.job_id, _caller())))
 
     async def ListJobs(self, request: pb.ListJobsRequest, context: Context) -> pb.ListJobsResponse:
         """A page of jobs."""
         states = [JobState(state) for state in request.states]
-        jobs, token = await self._jobs.page(request.page_size, request.page_token, states)
+        jobs, token = await self._jobs.page(request.page_size, request.page_token, states, _caller())
         return pb.ListJobsResponse(jobs=[convert.job_to_proto(job) for job in jobs], next_page_token=token)
 
     async def CancelJob(self, request: pb.CancelJobRequest, context: Context) -> pb.CancelJobResponse:
         """Ask a job to stop."""
-        return pb.CancelJobResponse(job=convert.job_to_proto(await self._jobs.cancel(request.job_id)))
+        job = await self._jobs.cancel(request.job_id, _caller())
+        return pb.CancelJobResponse(job=convert.job_to_proto(job))
 
     async def WatchJob(self, request: pb.WatchJobRequest, context: Context) -> AsyncIterator[pb.WatchJobResponse]:
         """A job's events."""
-        async for event in self._jobs.watch(request.job_id, request.after_sequence):
+        async for event in self._jobs.watch(request.job_id, _caller(), request.after_sequence):
             yield pb.WatchJobResponse(event=convert.event_to_proto(event))
 
     async def RunJob(self, request: pb.RunJobRequest, context: Context) -> AsyncIterator[pb.RunJobResponse]:
@@ -62,7 +64,7 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
 
         # The stubs take the callback's class for the callback.
         context.add_done_callback(release)  # type: ignore[arg-type]
-        async for event in self._jobs.run(convert.spec_from_proto(request.spec), deadline):
+        async for event in self._jobs.run(convert.spec_from_proto(request.spec), _caller(), deadline):
             message = convert.event_to_proto(event)
             if message.HasField("snapshot") and not bound:
                 bound.append(message.snapshot.id)
@@ -73,7 +75,7 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
     ) -> AsyncIterator[pb.ReadArtifactResponse]:
         """A job's file."""
         limit = request.limit if request.HasField("limit") else None
-        async for piece in self._jobs.read(request.job_id, request.offset, limit):
+        async for piece in self._jobs.read(request.job_id, _caller(), request.offset, limit):
             yield pb.ReadArtifactResponse(
                 artifact=convert.artifact_to_proto(piece.artifact) if piece.artifact else None,
                 offset=piece.offset,
@@ -109,6 +111,12 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
             generator_peer=_peer(generator),
             generator=generator.status,
         )
+
+
+def _caller() -> str:
+    """Whose jobs a call is about: the API key's name."""
+    principal = current_principal()
+    return ANONYMOUS if principal is None else principal.name
 
 
 def _peer(report: PeerReport[Any]) -> pb.PeerStatus:

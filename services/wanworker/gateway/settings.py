@@ -16,6 +16,26 @@ class GatewaySettings(ServiceSettings):
     port: int = Field(50051, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
     enhancer_address: str = Field("127.0.0.1:50052", description="Where the enhancer listens, host:port.")
     generator_address: str = Field("127.0.0.1:50053", description="Where the generator listens, host:port.")
+    peer_ca: Path | None = Field(
+        None,
+        description="PEM file of authorities that the certificates of enhancer and generator must come from: switches "
+        "TLS to them on. Read again when it changes, as the two below.",
+    )
+    peer_certificate: Path | None = Field(
+        None, description="PEM file of the certificate chain that the gateway shows them (mTLS)."
+    )
+    peer_key: Path | None = Field(None, description="PEM file of that certificate's key, without a password.")
+    api_keys: Path | None = Field(
+        None,
+        description="File of API keys, made by `wanworker keys new`. Read again when it changes. Everybody may call "
+        "when unset.",
+    )
+    api_key_calls_per_minute: int = Field(
+        600, ge=1, description="Calls that a key may make a minute, unless its line says."
+    )
+    api_key_concurrent_calls: int = Field(
+        32, ge=1, description="Calls of a key that may run at once, watchers included, unless its line says."
+    )
     data_dir: Path = Field(
         Path("wanworker-data"),
         description="Folder of the SQLite database and the artifacts; made if missing. Gateways that share a database "

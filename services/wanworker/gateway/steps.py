@@ -18,9 +18,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from opentelemetry import trace
-
-from wanworker.gateway import telemetry
+from wanworker.gateway import metrics, telemetry
 from wanworker.gateway.artifacts import ArtifactStore
 from wanworker.gateway.attempts import Attempts, JobStopped
 from wanworker.gateway.book import JobBook
@@ -118,7 +116,10 @@ class JobSteps:
             progress = replace(job.progress, queue_position=None, attempt=1)
             return replace(job, state=JobState.RUNNING, start_time=started, stages=(waited,), progress=progress)
 
+        waited = job.state is JobState.QUEUED
         job = await self.change(job, start)
+        if waited:
+            metrics.job_begun(job)
         telemetry.queue_span(job)
         self._book.tell_positions()
         if job.resolved is None:
@@ -210,6 +211,7 @@ class JobSteps:
                 job = await self.warn(job, warning)
         stored = StageSeconds(Stage.STORING, time.monotonic() - began)
         self._shop.rates.job(still=job.spec.job_type.still).observe(elapsed)
+        telemetry.job_ended(JobState.SUCCEEDED, "")
         await self._finish(job.id, JobState.SUCCEEDED, lambda job: _delivered(job, made, stored))
         return Verdict.END.value
 
@@ -309,6 +311,7 @@ class JobSteps:
         try:
             return await self._insist(lambda: self._until_stopped(job_id, step))
         except JobStopped:
+            telemetry.job_ended(JobState.CANCELLED, "cancelled, or out of time")
             await self._finish(job_id, JobState.CANCELLED)
         except (PeerError, ServiceError) as error:
             await self._fail(job_id, _failure(error))
@@ -351,7 +354,7 @@ class JobSteps:
                 work.exception()
 
     async def _fail(self, job_id: str, failure: JobFailure) -> None:
-        trace.get_current_span().set_status(trace.StatusCode.ERROR, failure.message)
+        telemetry.job_ended(JobState.FAILED, failure.message)
         await self._finish(job_id, JobState.FAILED, lambda job: replace(job, failure=failure))
 
 

@@ -9,6 +9,7 @@ ended. A gateway that was active and does not know yet that it no longer is cann
 the sequence of every unfinished row, and `save` never lowers it.
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -18,7 +19,7 @@ from sqlalchemy.exc import IntegrityError
 
 from wanworker.gateway.database import Database
 from wanworker.gateway.hub import EPOCH_BITS
-from wanworker.gateway.model import FINAL_STATES, JOB_JSON, Job, JobState
+from wanworker.gateway.model import ANONYMOUS, FINAL_STATES, JOB_JSON, Job, JobState
 
 UNLIMITED = 2**31 - 1
 """Jobs that have not ended, where no limit is set."""
@@ -65,11 +66,11 @@ class JobStore(Protocol):
         """Disconnect."""
 
     async def add(self, job: Job, fingerprint: str, image: bytes, limit: int = UNLIMITED) -> bool:
-        """Keep a new job; False if its request_id is taken. NoRoomError if `limit` jobs have not ended, counted in the
-        same transaction: no number of gateways gets past it."""
+        """Keep a new job; False if its owner has used its request_id. NoRoomError if `limit` jobs are live, counted
+        in the same transaction: no number of gateways gets past it."""
 
-    async def by_request(self, request_id: str) -> tuple[Job, str] | None:
-        """The job of a request_id and the fingerprint of its spec."""
+    async def by_request(self, request_id: str, owner: str = ANONYMOUS) -> tuple[Job, str] | None:
+        """The job of an owner's request_id and the fingerprint of its spec."""
 
     async def get(self, job_id: str) -> Job | None:
         """One job."""
@@ -96,8 +97,8 @@ class JobStore(Protocol):
     async def counts(self) -> Mapping[JobState, int]:
         """How many unfinished jobs are in which state."""
 
-    async def page(self, size: int, before: int | None, states: Sequence[JobState]) -> Page:
-        """A page of jobs, newest first."""
+    async def page(self, size: int, before: int | None, states: Sequence[JobState], owner: str = ANONYMOUS) -> Page:
+        """A page of an owner's jobs, newest first."""
 
     async def unfinished(self) -> list[Job]:
         """All jobs that have not ended, in the order in which they are due."""
@@ -128,6 +129,7 @@ _JOBS = sa.Table(
     sa.Column("image", sa.LargeBinary, nullable=True),
     sa.Column("cancel_requested", sa.Integer, nullable=False, server_default="0"),
     sa.Column("finished_at", sa.BigInteger, nullable=True),
+    sa.Column("owner", sa.String(64), nullable=False, server_default=ANONYMOUS),
     sqlite_autoincrement=True,
 )
 
@@ -147,11 +149,12 @@ class SqlJobStore:
         await self._database.close()
 
     async def add(self, job: Job, fingerprint: str, image: bytes, limit: int = UNLIMITED) -> bool:
-        """Keep a new job; False if its request_id is taken. NoRoomError if `limit` jobs have not ended, counted in the
-        same transaction: no number of gateways gets past it."""
+        """Keep a new job; False if its owner has used its request_id. NoRoomError if `limit` jobs are live, counted
+        in the same transaction: no number of gateways gets past it."""
         row = _row(job) | {
             "id": job.id,
-            "request_id": job.spec.request_id or None,
+            "request_id": _request_key(job.spec.request_id, job.inner.owner),
+            "owner": job.inner.owner,
             "fingerprint": fingerprint,
             "priority": job.priority,
             "image": image or None,
@@ -171,11 +174,10 @@ class SqlJobStore:
             raise NoRoomError
         return True
 
-    async def by_request(self, request_id: str) -> tuple[Job, str] | None:
-        """The job of a request_id and the fingerprint of its spec."""
-        found = await self._database.read(
-            sa.select(_JOBS.c.job, _JOBS.c.sequence, _JOBS.c.fingerprint).where(_JOBS.c.request_id == request_id)
-        )
+    async def by_request(self, request_id: str, owner: str = ANONYMOUS) -> tuple[Job, str] | None:
+        """The job of an owner's request_id and the fingerprint of its spec."""
+        query = sa.select(_JOBS.c.job, _JOBS.c.sequence, _JOBS.c.fingerprint)
+        found = await self._database.read(query.where(_JOBS.c.request_id == _request_key(request_id, owner)))
         return (_job(found[0]), str(found[0].fingerprint)) if found else None
 
     async def get(self, job_id: str) -> Job | None:
@@ -229,9 +231,10 @@ class SqlJobStore:
         )
         return {JobState(row.state): int(row.jobs) for row in await self._database.read(query)}
 
-    async def page(self, size: int, before: int | None, states: Sequence[JobState]) -> Page:
-        """A page of jobs, newest first."""
+    async def page(self, size: int, before: int | None, states: Sequence[JobState], owner: str = ANONYMOUS) -> Page:
+        """A page of an owner's jobs, newest first."""
         query = sa.select(_JOBS.c.number, _JOBS.c.job, _JOBS.c.sequence).order_by(_JOBS.c.number.desc())
+        query = query.where(_JOBS.c.owner == owner)
         if before is not None:
             query = query.where(_JOBS.c.number < before)
         if states:
@@ -275,3 +278,10 @@ def _job(row: sa.Row[Any]) -> Job:
     job = JOB_JSON.validate_json(row.job)
     # The column may be ahead of the document: a new epoch touches the column alone.
     return replace(job, sequence=max(job.sequence, int(row.sequence)))
+
+
+def _request_key(request_id: str, owner: str) -> str | None:
+    """What the column of request ids holds: unique for each owner, though its constraint is older than owners."""
+    if not request_id or owner == ANONYMOUS:
+        return request_id or None
+    return hashlib.sha256(f"{owner}\0{request_id}".encode()).hexdigest()

@@ -1,52 +1,20 @@
-"""Spans and metrics of the gateway, and how a job's trace survives a restart."""
+"""Spans of the gateway, and how a job's trace survives a restart."""
 
+import asyncio
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
-from opentelemetry import metrics, propagate, trace
-from opentelemetry.metrics import CallbackOptions, Observation
-from opentelemetry.trace import Span
+from opentelemetry import propagate, trace
+from opentelemetry.trace import Link, Span, StatusCode
 
-from wanworker.gateway.model import Degradation, Job, Warning
+from wanworker.gateway import metrics
+from wanworker.gateway.model import Degradation, Job, JobState, Warning
 from wanworker.runtime import names
 
 TRACER = trace.get_tracer("wanworker.gateway")
 """The gateway's tracer."""
-
-_METER = metrics.get_meter("wanworker.gateway")
-_JOBS = _METER.create_counter(names.METRIC_JOBS, unit="{job}", description="Jobs that ended, by state and type.")
-_DURATION = _METER.create_histogram(names.METRIC_JOB_DURATION, unit="s", description="From creation to the end.")
-_WARNINGS = _METER.create_counter(names.METRIC_WARNINGS, unit="{warning}", description="Warnings, by reason.")
-_DEGRADATIONS = _METER.create_counter(names.METRIC_DEGRADATIONS, unit="{rung}", description="Rungs taken, by name.")
-_SIZE = _METER.create_histogram(names.METRIC_ARTIFACT_SIZE, unit="By", description="Length of stored files.")
-_waiting = 0
-
-
-def _observe_queue(options: CallbackOptions) -> Iterable[Observation]:
-    yield Observation(_waiting)
-
-
-_METER.create_observable_gauge(
-    names.METRIC_QUEUE_LENGTH, callbacks=[_observe_queue], unit="{job}", description="Jobs that wait."
-)
-
-
-def queue_length(waiting: int) -> None:
-    """Say how many jobs wait."""
-    global _waiting
-    _waiting = waiting
-
-
-def job_ended(job: Job) -> None:
-    """Count a job that has reached its final state."""
-    attributes = {names.ATTR_JOB_STATE: job.state.name, names.ATTR_JOB_TYPE: job.spec.job_type.name}
-    _JOBS.add(1, attributes)
-    if job.finish_time is not None:
-        _DURATION.record((job.finish_time - job.create_time).total_seconds(), attributes)
-    if job.artifact is not None:
-        _SIZE.record(job.artifact.size_bytes, attributes)
 
 
 def warned(warning: Warning) -> None:
@@ -54,15 +22,15 @@ def warned(warning: Warning) -> None:
     trace.get_current_span().add_event(
         names.EVENT_WARNING, {names.ATTR_REASON: warning.reason, "message": warning.message}
     )
-    _WARNINGS.add(1, {names.ATTR_REASON: warning.reason})
+    metrics.warned(warning)
 
 
 def degraded(degradation: Degradation) -> None:
     """Note a rung of the ladder on the running span and count it."""
     trace.get_current_span().add_event(
-        names.EVENT_DEGRADATION, {"rung": degradation.rung, names.ATTR_ATTEMPT: degradation.attempt}
+        names.EVENT_DEGRADATION, {names.ATTR_RUNG: degradation.rung, names.ATTR_ATTEMPT: degradation.attempt}
     )
-    _DEGRADATIONS.add(1, {"rung": degradation.rung})
+    metrics.degraded(degradation)
 
 
 def enhancer_unloaded(outcome: str) -> None:
@@ -89,13 +57,61 @@ def job_span(job: Job) -> Iterator[Span]:
     attributes = {
         names.ATTR_JOB_ID: job.id,
         names.ATTR_JOB_TYPE: job.spec.job_type.name,
+        names.ENDUSER_ID: job.inner.owner,
         names.ATTR_SEED: str(job.inner.seed),
     }
     context = propagate.extract(dict(job.inner.trace))
     # Taken up again after a restart, the span begins there: the one before ended with its process.
     start = _nanoseconds(job.create_time) if job.attempts == 0 else time.time_ns()
-    with TRACER.start_as_current_span(names.SPAN_JOB, context, attributes=attributes, start_time=start) as span:
+    links = () if job.attempts == 0 else _links(job)
+    with TRACER.start_as_current_span(
+        names.SPAN_JOB, context, attributes=attributes, start_time=start, links=links
+    ) as span:
         yield span
+
+
+@contextmanager
+def attempt_span(job: Job) -> Iterator[Span]:
+    """The span of a job's next attempt, linked to the one before: that one may have died with its process."""
+    assert job.resolved is not None, "begin resolves"
+    attributes: dict[str, str | int] = {
+        names.ATTR_JOB_ID: job.id,
+        names.ATTR_ATTEMPT: job.attempts + 1,
+        names.ATTR_MODEL: job.resolved.model,
+        names.ATTR_STEPS: job.resolved.steps,
+    }
+    with TRACER.start_as_current_span(names.SPAN_ATTEMPT, attributes=attributes, links=_links(job)) as span:
+        try:
+            yield span
+        except asyncio.CancelledError:
+            # The tracer's own context manager sees Exceptions only.
+            span.set_status(StatusCode.ERROR, "cancelled")
+            raise
+
+
+def attempt_failed(reason: str, message: str) -> None:
+    """Note on the running span, an attempt's, how it failed; the job may go on."""
+    span = trace.get_current_span()
+    span.set_attributes({names.ATTR_REASON: reason, names.ERROR_TYPE: reason})
+    span.set_status(StatusCode.ERROR, message)
+
+
+def job_ended(state: JobState, message: str) -> None:
+    """Note on the running span, a job's, how it ended; the message is of what went wrong."""
+    span = trace.get_current_span()
+    span.set_attribute(names.ATTR_JOB_STATE, state.name)
+    if state is not JobState.SUCCEEDED:
+        span.set_status(StatusCode.ERROR, message)
+
+
+def retried(reason: str, waits: int) -> None:
+    """Note on the running span that the attempt is made again later."""
+    trace.get_current_span().add_event(names.EVENT_RETRY, {names.ATTR_REASON: reason, "waits": waits})
+
+
+def _links(job: Job) -> Sequence[Link]:
+    previous = trace.get_current_span(propagate.extract(dict(job.inner.attempt_trace))).get_span_context()
+    return [Link(previous, {names.ATTR_LINK: "previous_attempt"})] if job.inner.attempt_trace else []
 
 
 def queue_span(job: Job) -> None:

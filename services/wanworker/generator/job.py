@@ -110,15 +110,20 @@ class Job:
             if tokens > self.model.shape.prompt_tokens:
                 span.add_event(names.EVENT_WARNING, {names.ATTR_REASON: "PROMPT_CUT", "tokens": tokens})
                 _LOGGER.warning("The prompt has %d tokens; %d are used", tokens, self.model.shape.prompt_tokens)
-            positive = encode_text(self.model, order.prompt, self.prompts)
+            positive = self._embedding(order.prompt, span)
             negative = None
             if settings.guidance_scale > 1:
                 self.control.checkpoint()
-                negative = encode_text(self.model, order.negative_prompt, self.prompts)
+                negative = self._embedding(order.negative_prompt, span)
             if settings.memory.evict_text_encoder:
                 self.model.evict_text_encoder()
             self.control.checkpoint()
         return Embeddings(positive, negative)
+
+    def _embedding(self, prompt: str, span: trace.Span) -> torch.Tensor:
+        if self.prompts.get(self.model.revision, prompt) is not None:
+            span.add_event(names.EVENT_CACHE_HIT, {names.ATTR_CACHE: "prompt"})
+        return encode_text(self.model, prompt, self.prompts)
 
     def _denoise(self, embeddings: Embeddings, flow_shift: float) -> torch.Tensor:
         settings = self.order.settings
@@ -142,7 +147,7 @@ class Job:
         self.control.checkpoint()
         if step.number == 1:
             self.first_step_seconds.append(seconds)
-        span.add_event(names.EVENT_STEP, {names.ATTR_STEP: step.number})
+        span.add_event(names.EVENT_STEP, {names.ATTR_STEP: step.number, names.ATTR_SECONDS: seconds})
         metrics.record_step(settings, seconds)
         self.clock.tracker.advance(step.number / settings.steps, step.number, settings.steps)
         if self.mapping and interval and step.number % interval == 0 and step.number < settings.steps:

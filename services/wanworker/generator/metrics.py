@@ -6,8 +6,14 @@ from wanworker.generator.request import Result, Settings, Stage
 from wanworker.runtime import names
 
 _METER = metrics.get_meter("wanworker.generator")
-_STAGE = _METER.create_histogram(names.METRIC_STAGE_DURATION, "s", "Time of a stage")
-_STEP = _METER.create_histogram(names.METRIC_STEP_DURATION, "s", "Time of a denoising step")
+_STAGE_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800)
+_STEP_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 1.5, 2, 3, 5, 7.5, 10, 20, 30, 60)
+_STAGE = _METER.create_histogram(
+    names.METRIC_STAGE_DURATION, "s", "Time of a stage", explicit_bucket_boundaries_advisory=_STAGE_BUCKETS
+)
+_STEP = _METER.create_histogram(
+    names.METRIC_STEP_DURATION, "s", "Time of a denoising step", explicit_bucket_boundaries_advisory=_STEP_BUCKETS
+)
 _PEAK = _METER.create_histogram(names.METRIC_MEMORY_PEAK, "By", "Most device memory in use during a job")
 _SIZE = _METER.create_histogram(names.METRIC_ARTIFACT_SIZE, "By", "Length of a finished file")
 

@@ -1,9 +1,9 @@
 """Channels to other services."""
 
 import asyncio
-import ipaddress
 import json
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
 
 import grpc
@@ -12,11 +12,14 @@ from opentelemetry import propagate, trace
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
 from wanworker.runtime import names
+from wanworker.runtime.tls import TlsFiles, channel_credentials
 from wanworker.runtime.transport import (
     IDLE_SECONDS,
     KEEPALIVE_SECONDS,
     KEEPALIVE_TIMEOUT_SECONDS,
     MAX_MESSAGE_BYTES,
+    host_of,
+    is_loopback,
 )
 
 _DEADLINE_MARGIN_SECONDS = 0.5
@@ -24,7 +27,9 @@ _DEADLINE_MARGIN_SECONDS = 0.5
 out."""
 
 
-def open_channel(address: str, *, retryable: Sequence[str] = ()) -> grpc.aio.Channel:
+def open_channel(
+    address: str, *, retryable: Sequence[str] = (), credentials: grpc.ChannelCredentials | None = None
+) -> grpc.aio.Channel:
     """Returns a channel that traces its calls, notices dead peers, and retries what may be repeated.
 
     Nothing is connected before the first call. Open one channel a peer and keep it: calls share its
@@ -34,17 +39,41 @@ def open_channel(address: str, *, retryable: Sequence[str] = ()) -> grpc.aio.Cha
         address: `host:port`, or another gRPC target.
         retryable: Full names of idempotent methods, for example `wanworker.v1.GeneratorService/Estimate`.
             They, and no others, are tried up to four times while the peer is UNAVAILABLE.
+        credentials: TLS; plaintext without.
     """
-    return grpc.aio.insecure_channel(
-        address,
-        options=_options(address, retryable),
-        interceptors=[
-            _TracedUnaryUnary(),
-            _TracedUnaryStream(),
-            _TracedStreamUnary(),
-            _TracedStreamStream(),
-        ],
-    )
+    options = _options(address, retryable)
+    interceptors = [_TracedUnaryUnary(), _TracedUnaryStream(), _TracedStreamUnary(), _TracedStreamStream()]
+    if credentials is None:
+        return grpc.aio.insecure_channel(address, options=options, interceptors=interceptors)
+    return grpc.aio.secure_channel(address, credentials, options=options, interceptors=interceptors)
+
+
+class PeerChannel:
+    """A channel that follows its TLS files: when they change, calls go over a new one.
+
+    gRPC's Python channels cannot be given other certificates. The old channel stays until `close`, so that its calls
+    come to their end; it drops its connection when it has been idle.
+    """
+
+    def __init__(self, address: str, *, retryable: Sequence[str] = (), tls: TlsFiles | None = None) -> None:
+        """Args: tls: where certificates are; plaintext when None. PreconditionError if they cannot be used."""
+        self._open = partial(open_channel, address, retryable=retryable)
+        self._credentials = None if tls is None else channel_credentials(tls)
+        self._in_use: grpc.ChannelCredentials | None = None
+        self._channels: list[grpc.aio.Channel] = []
+
+    def current(self) -> grpc.aio.Channel:
+        """The channel for a call that begins now."""
+        credentials = None if self._credentials is None else self._credentials.current()
+        if not self._channels or credentials is not self._in_use:
+            self._channels.append(self._open(credentials=credentials))
+            self._in_use = credentials
+        return self._channels[-1]
+
+    async def close(self) -> None:
+        """Close all connections."""
+        for channel in self._channels:
+            await channel.close()
 
 
 def remaining_seconds(
@@ -75,7 +104,7 @@ def _options(address: str, retryable: Sequence[str]) -> list[tuple[str, Any]]:
         ("grpc.service_config", json.dumps(_service_config(retryable))),
         ("grpc.service_config_disable_resolution", 1),
     ]
-    if _is_loopback(address):
+    if is_loopback(host_of(address)):
         # A proxy of the environment is never meant for this machine, and gRPC has no such exception of its
         # own.
         options.append(("grpc.enable_http_proxy", 0))
@@ -100,14 +129,6 @@ def _service_config(retryable: Sequence[str]) -> dict[str, Any]:
             }
         ]
     }
-
-
-def _is_loopback(address: str) -> bool:
-    host = address.rpartition(":")[0].strip("[]")
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 async def _traced(

@@ -32,14 +32,27 @@ from wanworker.runtime.errors import (
     UnavailableError,
 )
 from wanworker.runtime.health import Health
-from wanworker.runtime.interceptors import GateInterceptor, RunningInterceptor, default_interceptors
+from wanworker.runtime.interceptors import (
+    Authenticator,
+    GateInterceptor,
+    PatienceInterceptor,
+    RunningInterceptor,
+    default_interceptors,
+)
 from wanworker.runtime.settings import ServiceSettings
+from wanworker.runtime.tls import TlsFiles, server_credentials
 from wanworker.runtime.transport import (
+    ABSOLUTE_MAX_METADATA_BYTES,
+    HANDSHAKE_SECONDS,
     IDLE_SECONDS,
     KEEPALIVE_SECONDS,
     KEEPALIVE_TIMEOUT_SECONDS,
     MAX_MESSAGE_BYTES,
+    MAX_METADATA_BYTES,
+    MAX_STREAMS,
     MIN_PING_INTERVAL_SECONDS,
+    REQUEST_SECONDS,
+    is_loopback,
 )
 
 _LOG = logging.getLogger("wanworker.runtime")
@@ -73,6 +86,8 @@ class ServiceDefinition:
     close: Callable[[], Awaitable[None]]
     """Releases everything, after the last call has ended. Called exactly once, also if warm-up failed or
     was cut short."""
+    authenticator: Authenticator | None = None
+    """Who decides who may call; everybody may when None."""
 
 
 class ServiceServer:
@@ -90,15 +105,15 @@ class ServiceServer:
         Args:
             definition: The service.
             settings: Where to listen, limits and times.
-            interceptors: Instead of `default_interceptors()`, outermost first.
+            interceptors: Instead of `default_interceptors(definition.authenticator)`, outermost first.
         """
         self._definition = definition
         self._settings = settings
         self._gate = GateInterceptor()
         self._running = RunningInterceptor()
         self._health = Health(definition.name)
-        chain = default_interceptors() if interceptors is None else list(interceptors)
-        chain = [self._running, *chain, self._gate]
+        chain = default_interceptors(definition.authenticator) if interceptors is None else list(interceptors)
+        chain = [PatienceInterceptor(REQUEST_SECONDS), self._running, *chain, self._gate]
         self._server = grpc.aio.server(interceptors=chain, options=_options(settings))
         self._port = 0
         self._stopping: asyncio.Task[None] | None = None
@@ -130,19 +145,24 @@ class ServiceServer:
         """Binds and answers health checks with NOT_SERVING; returns the port.
 
         Raises:
-            StartError: The address cannot be bound, or the port file cannot be written.
+            StartError: The address cannot be bound, the TLS files cannot be used or are missing where they are needed,
+                or the port file cannot be written.
         """
+        credentials = _credentials(self._settings)
         await self._health.tell(serving=False)
         self._definition.add_to_server(self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         if self._settings.reflection:
             names = (self._definition.name, health_service.SERVICE_NAME, reflection.SERVICE_NAME)
             reflection.enable_server_reflection(names, self._server)
-        self._port = _bind(self._server, self._settings.host, self._settings.port)
+        self._port = _bind(self._server, self._settings.host, self._settings.port, credentials)
         await self._server.start()
         if self._settings.port_file is not None:
             _write_port(self._settings.port_file, self._port)
-        _LOG.info("%s listens on %s", self._definition.name, _join(self._settings.host, self._port))
+        security = "without TLS" if credentials is None else "with TLS"
+        if self._settings.tls_client_ca is not None:
+            security += " and client certificates"
+        _LOG.info("%s listens on %s %s", self._definition.name, _join(self._settings.host, self._port), security)
         return self._port
 
     async def warm_up(self) -> None:
@@ -232,19 +252,46 @@ def _options(settings: ServiceSettings) -> list[tuple[str, int]]:
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.max_pings_without_data", 0),
         ("grpc.max_connection_idle_ms", IDLE_SECONDS * 1000),
+        # A stranger can only hold so much: no half-open connection, no endless metadata, no thousand calls on one.
+        ("grpc.server_handshake_timeout_ms", HANDSHAKE_SECONDS * 1000),
+        ("grpc.max_metadata_size", MAX_METADATA_BYTES),
+        ("grpc.absolute_max_metadata_size", ABSOLUTE_MAX_METADATA_BYTES),
+        ("grpc.max_concurrent_streams", MAX_STREAMS),
         # Otherwise Linux lets two servers share a port, and calls go to either.
         ("grpc.so_reuseport", 0),
     ]
 
 
-def _bind(server: grpc.aio.Server, host: str, port: int) -> int:
+def _credentials(settings: ServiceSettings) -> grpc.ServerCredentials | None:
+    """TLS as the settings have it; None for plaintext where that is allowed."""
+    named = settings.variable
+    if (settings.tls_certificate is None) != (settings.tls_key is None):
+        raise StartError(f"{named('tls_certificate')} and {named('tls_key')} go together: one of them is not set")
+    if settings.tls_certificate is not None:
+        try:
+            return server_credentials(TlsFiles(settings.tls_certificate, settings.tls_key, settings.tls_client_ca))
+        except ServiceError as error:
+            raise StartError(str(error)) from error
+    if settings.tls_client_ca is not None:
+        raise StartError(f"{named('tls_client_ca')} needs {named('tls_certificate')} and {named('tls_key')}")
+    if not is_loopback(settings.host) and not settings.allow_plaintext:
+        raise StartError(
+            f"{named('host')}={settings.host} is not loopback and there is no TLS: set {named('tls_certificate')} "
+            f"and {named('tls_key')}, or {named('allow_plaintext')}=true where the network is safe"
+        )
+    return None
+
+
+def _bind(server: grpc.aio.Server, host: str, port: int, credentials: grpc.ServerCredentials | None) -> int:
     address = _join(host, port)
     # Asked of the system first, because gRPC's own failure neither says why nor leaves standard error alone.
     reason = _unbindable(host, port)
     if reason:
         raise StartError(f"cannot listen on {address}: {reason}")
     try:
-        return int(server.add_insecure_port(address))
+        if credentials is None:
+            return int(server.add_insecure_port(address))
+        return int(server.add_secure_port(address, credentials))
     except RuntimeError as error:
         raise StartError(f"cannot listen on {address}: {error}") from error
 

@@ -17,6 +17,21 @@ class ServiceSettings(BaseSettings):
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=0, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
     reflection: bool = Field(default=True, description="Whether clients may list services and messages.")
+    tls_certificate: Path | None = Field(
+        default=None,
+        description="PEM file of the server's certificate chain: switches TLS on. Read again when it changes, as the "
+        "two below.",
+    )
+    tls_key: Path | None = Field(default=None, description="PEM file of the certificate's key, without a password.")
+    tls_client_ca: Path | None = Field(
+        default=None,
+        description="PEM file of authorities: callers must have a certificate of one of them (mTLS).",
+    )
+    allow_plaintext: bool = Field(
+        default=False,
+        description="Whether connections to and from other machines may go without TLS; without it the service "
+        "refuses to start.",
+    )
     shutdown_grace_seconds: float = Field(
         default=20.0, ge=0, description="How long running calls may take to end after SIGTERM."
     )
@@ -33,6 +48,14 @@ class ServiceSettings(BaseSettings):
     metrics_port: int | None = Field(
         default=None, ge=0, le=65535, description="Port of the Prometheus endpoint; none when unset."
     )
+    metrics_host: str = Field(
+        default="127.0.0.1", description="Address of the Prometheus endpoint, which asks nobody for a key."
+    )
     port_file: Path | None = Field(
         default=None, description="File to write the bound port to once the service listens."
     )
+
+    @classmethod
+    def variable(cls, field: str) -> str:
+        """The environment variable of a field."""
+        return f"{cls.model_config.get('env_prefix', '')}{field.upper()}"

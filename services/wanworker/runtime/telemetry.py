@@ -126,7 +126,7 @@ def _start_metrics(telemetry: Telemetry, resource: "Resource", settings: Service
 
         readers.append(PeriodicExportingMetricReader(OTLPMetricExporter()))
     if settings.metrics_port is not None:
-        readers.append(_serve_prometheus(telemetry, settings.host, settings.metrics_port))
+        readers.append(_serve_prometheus(telemetry, settings.metrics_host, settings.metrics_port))
     provider = MeterProvider(readers, resource, shutdown_on_exit=False)
     metrics.set_meter_provider(provider)
     telemetry.on_shutdown(provider.shutdown)

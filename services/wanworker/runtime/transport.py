@@ -1,5 +1,6 @@
 """Numbers that the server's and the channels' ends of a connection must agree on."""
 
+import ipaddress
 from typing import Final
 
 MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
@@ -27,3 +28,33 @@ IDLE_SECONDS: Final = 30 * 60
 MAX_STATUS_BYTES: Final = 4 * 1024
 """Longest status details: clients refuse trailers over 8 KiB, and the message travels beside the details once
 more."""
+
+MAX_METADATA_BYTES: Final = 8 * 1024
+"""Longest metadata of a call, names and 32 bytes for each entry included. Beyond it calls fail, at random up to
+`ABSOLUTE_MAX_METADATA_BYTES` and always above."""
+
+ABSOLUTE_MAX_METADATA_BYTES: Final = 16 * 1024
+"""Where gRPC's random refusal ends."""
+
+MAX_STREAMS: Final = 256
+"""Calls at once on one connection; a client's further ones wait on its side. One watcher is one call."""
+
+HANDSHAKE_SECONDS: Final = 10
+"""How long a connection may take to say what it wants before it is dropped; gRPC's default is two minutes."""
+
+REQUEST_SECONDS: Final = 30.0
+"""How long a call's request may take to arrive after its headers."""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host, as it stands in an address, is this machine and nobody else's."""
+    name = host.strip("[]")
+    try:
+        return name == "localhost" or ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def host_of(address: str) -> str:
+    """The host of host:port."""
+    return address.rpartition(":")[0].strip("[]")

@@ -63,6 +63,7 @@ from wanworker.client.peers import EnhancerStatus, GatewayStatus, GeneratorStatu
 from wanworker.client.spec import SpecOptions
 from wanworker.client.status import FieldViolation
 from wanworker.client.sync import Client, Enhancer
+from wanworker.client.tls import tls_credentials
 from wanworker.client.types import (
     Adjustment,
     Artifact,
@@ -152,4 +153,5 @@ __all__ = [
     "WanworkerError",
     "WarningEvent",
     "__version__",
+    "tls_credentials",
 ]

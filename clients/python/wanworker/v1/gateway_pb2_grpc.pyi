@@ -24,6 +24,10 @@ class GatewayServiceStub:
     with BadRequest (every violation at once, field paths such as "spec.fps"), NOT_FOUND with ResourceInfo,
     FAILED_PRECONDITION with PreconditionFailure, RESOURCE_EXHAUSTED and UNAVAILABLE with RetryInfo. A job that fails is
     not a failed call: its state is JOB_STATE_FAILED and `Job.failure` says why.
+
+    Where the gateway has API keys, every call needs `authorization: Bearer KEY` in its metadata: UNAUTHENTICATED with
+    reason API_KEY_MISSING or API_KEY_UNKNOWN without, RESOURCE_EXHAUSTED with reason TOO_MANY_CALLS beyond the key's
+    limits. Jobs belong to the name of the key that made them; to every other name they do not exist.
     """
 
     def __init__(self, channel: typing.Union[grpc.Channel, grpc.aio.Channel]) -> None: ...
@@ -104,6 +108,10 @@ class GatewayServiceAsyncStub:
     with BadRequest (every violation at once, field paths such as "spec.fps"), NOT_FOUND with ResourceInfo,
     FAILED_PRECONDITION with PreconditionFailure, RESOURCE_EXHAUSTED and UNAVAILABLE with RetryInfo. A job that fails is
     not a failed call: its state is JOB_STATE_FAILED and `Job.failure` says why.
+
+    Where the gateway has API keys, every call needs `authorization: Bearer KEY` in its metadata: UNAUTHENTICATED with
+    reason API_KEY_MISSING or API_KEY_UNKNOWN without, RESOURCE_EXHAUSTED with reason TOO_MANY_CALLS beyond the key's
+    limits. Jobs belong to the name of the key that made them; to every other name they do not exist.
     """
 
     CreateJob: grpc.aio.UnaryUnaryMultiCallable[
@@ -183,6 +191,10 @@ class GatewayServiceServicer(metaclass=abc.ABCMeta):
     with BadRequest (every violation at once, field paths such as "spec.fps"), NOT_FOUND with ResourceInfo,
     FAILED_PRECONDITION with PreconditionFailure, RESOURCE_EXHAUSTED and UNAVAILABLE with RetryInfo. A job that fails is
     not a failed call: its state is JOB_STATE_FAILED and `Job.failure` says why.
+
+    Where the gateway has API keys, every call needs `authorization: Bearer KEY` in its metadata: UNAUTHENTICATED with
+    reason API_KEY_MISSING or API_KEY_UNKNOWN without, RESOURCE_EXHAUSTED with reason TOO_MANY_CALLS beyond the key's
+    limits. Jobs belong to the name of the key that made them; to every other name they do not exist.
     """
 
     @abc.abstractmethod

@@ -7,12 +7,15 @@ from wanworker.runtime.interceptors.access import AccessInterceptor
 from wanworker.runtime.interceptors.auth import (
     Authenticator,
     AuthInterceptor,
+    CallLimits,
     Principal,
     current_principal,
 )
 from wanworker.runtime.interceptors.decoding import DecodingInterceptor
 from wanworker.runtime.interceptors.errors import ErrorInterceptor
 from wanworker.runtime.interceptors.gate import GateInterceptor
+from wanworker.runtime.interceptors.limits import LimitInterceptor
+from wanworker.runtime.interceptors.patience import PatienceInterceptor
 from wanworker.runtime.interceptors.running import RunningInterceptor
 from wanworker.runtime.interceptors.tracing import TracingInterceptor
 from wanworker.runtime.interceptors.validation import ValidationInterceptor
@@ -23,9 +26,12 @@ __all__ = [
     "Authenticator",
     "Call",
     "CallInterceptor",
+    "CallLimits",
     "DecodingInterceptor",
     "ErrorInterceptor",
     "GateInterceptor",
+    "LimitInterceptor",
+    "PatienceInterceptor",
     "Principal",
     "Proceed",
     "RunningInterceptor",
@@ -47,6 +53,6 @@ def default_interceptors(authenticator: Authenticator | None = None) -> list[grp
         AccessInterceptor(),
         ErrorInterceptor(),
         DecodingInterceptor(),
-        *([] if authenticator is None else [AuthInterceptor(authenticator)]),
+        *([] if authenticator is None else [AuthInterceptor(authenticator), LimitInterceptor()]),
         ValidationInterceptor(),
     ]

@@ -77,7 +77,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         def wrapped(behaviour: Callable[..., Any]) -> Callable[..., Any]:
             async def intercepted(request: Any, context: "grpc.aio.ServicerContext[Any, Any]") -> Any:
                 async def proceed(request: Any) -> Any:
-                    return await _serve(behaviour, request, context)
+                    return await serve(behaviour, request, context)
 
                 call = Call(method, metadata, request, context, context.time_remaining())
                 return await self.around(call, proceed)
@@ -106,7 +106,7 @@ def rebuilt(
     )
 
 
-async def _serve(behaviour: Callable[..., Any], request: Any, context: Any) -> Any:
+async def serve(behaviour: Callable[..., Any], request: Any, context: Any) -> Any:
     """Runs a handler of either style; a generator's answers are written here.
 
     Unlike gRPC's own loop this closes the generator at once when the call ends early, so that its `finally`

@@ -1,11 +1,25 @@
-"""The slot for authentication."""
+"""Who makes a call."""
 
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from opentelemetry import trace
+
+from wanworker.runtime import names
 from wanworker.runtime.interceptors._call import Call, CallInterceptor, Proceed
+from wanworker.runtime.logging import bind
+
+
+@dataclass(frozen=True)
+class CallLimits:
+    """How much a caller may ask for."""
+
+    calls_per_minute: int
+    """Calls that may begin, over any minute and a burst of as many."""
+    concurrent_calls: int
+    """Calls that may run at once."""
 
 
 @dataclass(frozen=True)
@@ -16,6 +30,8 @@ class Principal:
     """Identity, for logs and ownership."""
     claims: Mapping[str, str] = field(default_factory=dict)
     """What else the authenticator knows of it."""
+    limits: CallLimits | None = None
+    """No limits when None."""
 
 
 class Authenticator(Protocol):
@@ -50,8 +66,11 @@ class AuthInterceptor(CallInterceptor):
         self._authenticator = authenticator
 
     async def around(self, call: Call, proceed: Proceed) -> Any:
-        """Serves the call with `current_principal` set."""
-        token = _principal.set(await self._authenticator.authenticate(call.metadata, call.method))
+        """Serves the call with `current_principal` set, its name in the call's log lines and span."""
+        principal = await self._authenticator.authenticate(call.metadata, call.method)
+        bind(caller=principal.name)
+        trace.get_current_span().set_attribute(names.ENDUSER_ID, principal.name)
+        token = _principal.set(principal)
         try:
             return await proceed(call.request)
         finally:

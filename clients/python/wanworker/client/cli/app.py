@@ -12,8 +12,9 @@ from typing import Annotated
 import typer
 
 from wanworker.client import __version__
-from wanworker.client.cli import jobs, services
+from wanworker.client.cli import jobs, keys, services
 from wanworker.client.cli import options as o
+from wanworker.client.cli.access import Access, show
 from wanworker.client.cli.demo import demo as run_demo
 from wanworker.client.cli.generate import connect
 from wanworker.client.cli.generate import generate as run_generate
@@ -28,7 +29,7 @@ _EXIT_CODES = "Exit codes: 0 done, 1 failed, 2 bad option or field, 3 nobody the
 
 app = typer.Typer(
     name="wanworker",
-    help="Videos and stills from prompts.",
+    help="Videos and stills from prompts. An API key is read from WANWORKER_API_KEY.",
     epilog=_EXIT_CODES,
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -36,6 +37,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(jobs.app, name="jobs")
+app.add_typer(keys.app, name="keys")
 
 
 def _version(wanted: bool) -> None:
@@ -49,8 +51,15 @@ def root(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
+    tls: o.Tls = False,
+    ca: o.Ca = None,
+    certificate: o.Certificate = None,
+    key: o.Key = None,
 ) -> None:
-    """Videos and stills from prompts."""
+    """Videos and stills from prompts. An API key is read from WANWORKER_API_KEY."""
+    if (certificate is None) != (key is None):
+        raise typer.BadParameter("--certificate and --key go together")
+    show(Access(tls=tls, ca=ca, certificate=certificate, key=key))
 
 
 @app.command()

@@ -70,7 +70,9 @@ def tell(error: WanworkerError, *, as_json: bool, nobody: str) -> None:
 def _lines(error: WanworkerError, nobody: str) -> list[Text]:
     # A service of ours gives a reason; a status without one was made by gRPC itself: nothing listens there.
     if isinstance(error, UnavailableError) and not error.reason:
-        return [_headline(nobody)]
+        # What OpenSSL has to say of a certificate must not get lost.
+        refused = "handshake" in error.message or "CERTIFICATE" in error.message
+        return [_headline(f"TLS failed: {error.message}" if refused else nobody)]
     text = error.message + (f" ({error.reason})" if error.reason else "")
     said = (f"{v.field}: {v.description}" for v in error.violations)
     lines = [_headline(text), *(Text(f"  {line}") for line in said if line not in error.message)]

@@ -1,7 +1,6 @@
 """`wanworker generate`: from a prompt to a file."""
 
 import asyncio
-import os
 from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from wanworker.client.aio import AsyncClient
+from wanworker.client.cli.access import access
 from wanworker.client.cli.display import make_display
 from wanworker.client.cli.exits import ExitCode
 from wanworker.client.cli.formats import print_json
@@ -25,8 +25,9 @@ _CANCEL_SECONDS = 5.0
 
 
 def connect(address: str) -> AsyncClient:
-    """Returns a client with the credentials that the environment has."""
-    return AsyncClient(address, api_key=os.environ.get("WANWORKER_API_KEY"))
+    """Returns a client with the credentials that options and environment have."""
+    shown = access()
+    return AsyncClient(address, credentials=shown.credentials, api_key=shown.api_key)
 
 
 async def generate(address: str, prompt: str, options: "SpecOptions", output: Path | None, *, as_json: bool) -> int:

@@ -98,6 +98,25 @@ Degrade = Annotated[
 ]
 
 
+Tls = Annotated[bool, typer.Option("--tls", envvar="WANWORKER_TLS", help="Use TLS; --ca does so too.")]
+Ca = Annotated[
+    Path | None,
+    typer.Option(
+        "--ca", envvar="WANWORKER_CA", help="PEM file of authorities to trust.", show_default="those that gRPC brings"
+    ),
+]
+Certificate = Annotated[
+    Path | None,
+    typer.Option(
+        "--certificate", envvar="WANWORKER_CERTIFICATE", help="PEM file of our certificate (mTLS).", show_default=False
+    ),
+]
+Key = Annotated[
+    Path | None,
+    typer.Option("--key", envvar="WANWORKER_KEY", help="PEM file of that certificate's key.", show_default=False),
+]
+
+
 def address_or_default(address: str) -> str:
     """Returns the address that was given, or the usual one."""
     return address or DEFAULT_GATEWAY

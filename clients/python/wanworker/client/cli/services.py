@@ -1,11 +1,11 @@
 """`wanworker enhance` and `wanworker status`: what the services themselves can say."""
 
-import os
 from contextlib import aclosing
 
 from rich.console import Console
 from rich.text import Text
 
+from wanworker.client.cli.access import access
 from wanworker.client.cli.exits import ExitCode
 from wanworker.client.cli.formats import as_dict, bytes_text, print_json, size_text
 from wanworker.client.cli.generate import connect
@@ -28,7 +28,7 @@ async def enhance(
     notes = Console(stderr=True, highlight=False, soft_wrap=True)
     typing = notes.is_terminal and not as_json
     done: EnhanceCompleted | None = None
-    async with AsyncEnhancer(address, api_key=os.environ.get("WANWORKER_API_KEY")) as client:
+    async with AsyncEnhancer(address, credentials=access().credentials) as client:
         request = client.enhance(prompt, max_tokens=max_tokens, temperature=temperature, seed=seed)
         async with aclosing(request) as events:
             async for event in events:
