@@ -66,7 +66,7 @@ async def _run(system: System, options: Options, console: Console) -> Verdict:
         # Once more, with nothing left to do: whatever wakes up now has been finished before.
         for gateway in gateways:
             await monkey.kill(gateway, down=0.0)
-            await monkey.all_serve()
+        await monkey.all_serve()
         verdict = await audit(workload, system.address("gateway"), ledger)
     finally:
         for task in (killing, *background):

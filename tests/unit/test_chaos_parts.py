@@ -34,9 +34,11 @@ def test_a_seed_decides_on_everything() -> None:
 
 
 @pytest.mark.parametrize("jobs", [1, 8, 200])
-def test_every_service_is_killed_while_there_is_work(jobs: int) -> None:
-    plan = make_plan(jobs, 3)
-    assert {kill.service for kill in plan.kills} == set(SERVICES)
+@pytest.mark.parametrize(("gateways", "more"), [(1, set()), (2, {"gateway-2"})])
+def test_every_process_is_killed_while_there_is_work(jobs: int, gateways: int, more: set[str]) -> None:
+    plan = make_plan(jobs, 3, gateways=gateways)
+    assert {kill.service for kill in plan.kills} == {*SERVICES, *more}
+    assert len(plan.gateways) == gateways
     assert all(kill.after_finished < jobs for kill in plan.kills)
 
 

@@ -27,6 +27,7 @@ from wanworker.gateway.model import (
 )
 from wanworker.gateway.queueing import due
 from wanworker.gateway.store import NoRoomError, SqlJobStore
+from wanworker.runtime.errors import NotFoundError
 
 SETTINGS = GenerationSettings("demo", 256, 144, 33, 16, 15, 5.0)
 STATISTICS = FrameStatistics(0.5, 0.1, 0.01)
@@ -47,6 +48,33 @@ def a_job(name: str, job_type: JobType = JobType.VIDEO_FAST, request_id: str = "
     spec = JobSpec("a cat", job_type=job_type, request_id=request_id)
     place = due(now(), still=job_type.still, head_start_seconds=head_start)
     return Job(name, spec, JobState.QUEUED, now(), Inner(seed=2**64 - 1, due=place), sequence=1)
+
+
+async def test_who_watches_a_job_that_is_deleted_is_not_left_waiting(store: SqlJobStore) -> None:
+    job = a_job("short-lived")
+    assert await store.add(job, "", b"")
+    watching = JobBook(store, 1.0).watch(job.id)
+    assert (await anext(watching)).sequence == 1
+    assert await store.save(replace(job, state=JobState.CANCELLED, sequence=2, finish_time=now()))
+    await store.delete(job.id)
+    with pytest.raises(NotFoundError):
+        async with asyncio.timeout(5):
+            await anext(watching)
+
+
+async def test_only_what_has_ended_is_old_and_may_be_deleted(store: SqlJobStore) -> None:
+    waiting, ended = a_job("waiting"), a_job("ended")
+    for job in (waiting, ended):
+        assert await store.add(job, "", b"image")
+    assert await store.save(replace(ended, state=JobState.FAILED, sequence=2, finish_time=now()))
+    later = now().timestamp() + 10
+    assert [job.id for job in await store.ended_before(later, 9)] == ["ended"]
+    assert await store.ended_before(later - 100, 9) == []
+    for job in (waiting, ended):
+        await store.delete(job.id)
+    assert await store.get("ended") is None
+    assert await store.image("ended") == b""
+    assert await store.image("waiting") == b"image"
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])

@@ -5,7 +5,7 @@ import contextlib
 import logging
 from dataclasses import replace
 
-from wanworker.gateway.hub import Feed, Subscription
+from wanworker.gateway.hub import Feed, MovedError, Subscription
 from wanworker.gateway.model import Job
 from wanworker.gateway.store import JobStore
 from wanworker.runtime.errors import UnavailableError
@@ -68,7 +68,10 @@ class Follower:
             if feed.job.state.final or (sequence is not None and sequence <= feed.job.sequence):
                 continue
             job = await self._store.get(job_id)
-            if job is not None and (job.sequence > feed.job.sequence or job.state.final):
+            if job is None:
+                # It has ended and is deleted already; whoever asks anew is told so.
+                feed.fail(MovedError())
+            elif job.sequence > feed.job.sequence or job.state.final:
                 _tell(feed, job)
 
 
