@@ -90,6 +90,9 @@ async def _build_and_run(settings: _Settings, build: Callable[[_Settings], Servi
     except ServiceError as error:
         _LOG.error("cannot start: %s (%s)", error, error.reason)
         return 1
+    except StartError as error:
+        _LOG.error("cannot start: %s", error)
+        return 1
     return await run_service(definition, settings)
 
 
