@@ -8,7 +8,7 @@ import av
 import pytest
 
 from tests.compose.stack import Stack
-from wanworker.client import Client, Job, JobState
+from wanworker.client import Client, Job, JobState, JobType
 
 # The first test waits for the images to be built.
 pytestmark = [pytest.mark.compose, pytest.mark.timeout(1800)]
@@ -118,3 +118,34 @@ def test_a_stopped_gateway_drains_in_time_and_goes_on_with_the_job(stack: Stack)
     done = ended(stack, job)
     assert done.state is JobState.SUCCEEDED, done.failure
     assert done.attempts >= 2
+
+
+BACKUP = "import sqlite3 as s; s.connect('/data/dbos.sqlite').backup(s.connect('/data/backup.sqlite'))"
+"""As docs/operations.md has it."""
+
+RESTORE = """
+import os
+for suffix in ("-wal", "-shm"):
+    if os.path.exists(f"/data/dbos.sqlite{suffix}"):
+        os.remove(f"/data/dbos.sqlite{suffix}")
+os.replace("/data/backup.sqlite", "/data/dbos.sqlite")
+"""
+
+
+def test_a_backup_taken_while_it_runs_can_be_restored(stack: Stack) -> None:
+    under_way = denoising(stack, "a job that is under way when the backup is made")
+    stack.run_in("gateway", "python", "-c", BACKUP)
+    with Client(stack.address) as client:
+        kept = {job.id for job in client.list()}
+        later = client.create("made after the backup", job_type=JobType.IMAGE_FAST, size=(128, 64), steps=2)
+    stack.compose("stop", "gateway")
+    stack.compose("run", "--rm", "--no-deps", "--entrypoint", "python", "gateway", "-c", RESTORE)
+    stack.compose("start", "gateway")
+    stack.wait_until_healthy("gateway")
+    assert ended(stack, under_way).state is JobState.SUCCEEDED
+    with Client(stack.address) as client:
+        assert {job.id for job in client.list()} == kept
+        assert later.id not in kept
+        for job in client.list():
+            assert job.artifact is not None
+            assert len(b"".join(client.read(job.id))) == job.artifact.size_bytes
