@@ -70,6 +70,15 @@ def test_health_is_grpc_health(stack: Stack, service: str) -> None:
     assert wrong.startswith("127.0.0.1:1 does not serve: UNAVAILABLE")
 
 
+def test_doctor_is_content_in_the_gateways_container(stack: Stack) -> None:
+    told = stack.run_in("gateway", "wanworker", "doctor", "--json")
+    result = json.loads(told)["result"]
+    assert result["broken"] == 0, told
+    verdicts = {(f["group"], f["name"]): f["verdict"] for f in result["findings"]}
+    assert verdicts["ports", "gateway"] == verdicts["peers", "generator"] == verdicts["peers", "gateway"] == "ok"
+    assert verdicts["versions", "generator"] == "note", "its packages are in its own image"
+
+
 def test_the_gateway_starts_after_its_peers_serve(stack: Stack) -> None:
     times = {}
     for service, text in (("enhancer", "is serving"), ("generator", "is serving"), ("gateway", "listens on")):

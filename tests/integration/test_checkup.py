@@ -15,6 +15,8 @@ import pytest
 from tests.support.otlp import free_port
 from tests.support.runtime import running
 from tests.support.system import GGUF, ROOT, WAN
+from wanworker.runtime.checkup import Verdict, packages, run_checkup
+from wanworker.runtime.settings import ServiceSettings
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -130,6 +132,15 @@ def test_doctor_ends_with_1_when_something_is_broken(tmp_path: Path) -> None:
     code, found = doctor(tmp_path, ENHANCER_MODEL_PATH=tmp_path / "gone", GENERATOR_DEMO_PATH=WAN)
     assert code == 1
     assert [(f["group"], f["name"]) for f in found if f["verdict"] == "broken"] == [("models", "enhancer")]
+
+
+def test_a_service_without_its_packages_is_not_meant_to_run_here(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run_checkup("generator", "no-such-distribution", ServiceSettings, ())
+    finding = json.loads(capsys.readouterr().out)
+    assert (finding["verdict"], finding["text"]) == ("note", "not installed here: no no-such-distribution")
+    assert packages("generator", ("grpcio", "no-such-distribution")).verdict is Verdict.BROKEN
 
 
 def test_a_driver_that_fails_is_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,4 +48,4 @@ def _port(settings: EnhancerSettings) -> Iterator[Finding]:
 
 
 if __name__ == "__main__":
-    checkup.run_checkup("enhancer", EnhancerSettings, (_packages, _gpu, _model, _port))
+    checkup.run_checkup("enhancer", "llama-cpp-python", EnhancerSettings, (_packages, _gpu, _model, _port))

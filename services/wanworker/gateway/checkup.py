@@ -58,4 +58,4 @@ def _peers(settings: GatewaySettings) -> Iterator[Finding]:
 
 
 if __name__ == "__main__":
-    checkup.run_checkup("gateway", GatewaySettings, (_packages, _port, _disk, _store, _peers))
+    checkup.run_checkup("gateway", "dbos", GatewaySettings, (_packages, _port, _disk, _store, _peers))

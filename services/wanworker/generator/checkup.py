@@ -66,4 +66,4 @@ def _disk(settings: GeneratorSettings) -> Iterator[Finding]:
 
 
 if __name__ == "__main__":
-    checkup.run_checkup("generator", GeneratorSettings, (_packages, _gpu, _model, _port, _disk))
+    checkup.run_checkup("generator", "torch", GeneratorSettings, (_packages, _gpu, _model, _port, _disk))

@@ -56,14 +56,19 @@ Check = Callable[[_Settings], Iterable[Finding]]
 """Looks at one thing. ServiceError, StartError and OSError are findings too, everything else is a bug."""
 
 
-def run_checkup(service: str, settings_type: type[_Settings], checks: Sequence[Check[_Settings]]) -> None:
+def run_checkup(service: str, package: str, settings_type: type[_Settings], checks: Sequence[Check[_Settings]]) -> None:
     """Prints the findings of a service's checks, the settings first; the whole body of a `checkup` module.
 
     Args:
         service: Short name, for example `gateway`.
+        package: Distribution that only this service needs. Without it the service is not meant to run here, as in the
+            image of another one, and nothing else is looked at.
         settings_type: The service's settings class.
         checks: What to look at, in this order.
     """
+    if not _installed(package):
+        _print(Finding("versions", service, Verdict.NOTE, f"not installed here: no {package}", _hint(service)))
+        return
     try:
         settings = settings_type()
     except ValidationError as error:
@@ -86,18 +91,24 @@ def _print(finding: Finding) -> None:
     print(json.dumps(asdict(finding), ensure_ascii=False), flush=True)
 
 
+def _installed(package: str) -> bool:
+    try:
+        version(package)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+def _hint(service: str) -> str:
+    return f"pip install 'wanworker[{service}]'"
+
+
 def packages(service: str, names: Sequence[str]) -> Finding:
     """Versions of the distributions that a service needs."""
-    found, missing = [], []
-    for name in names:
-        try:
-            found.append(f"{name} {version(name)}")
-        except PackageNotFoundError:
-            missing.append(name)
+    missing = [name for name in names if not _installed(name)]
     if missing:
-        hint = f"pip install 'wanworker[{service}]'"
-        return Finding("versions", service, Verdict.BROKEN, f"not installed: {', '.join(missing)}", hint)
-    return Finding("versions", service, Verdict.OK, ", ".join(found))
+        return Finding("versions", service, Verdict.BROKEN, f"not installed: {', '.join(missing)}", _hint(service))
+    return Finding("versions", service, Verdict.OK, ", ".join(f"{name} {version(name)}" for name in names))
 
 
 def port(service: str, settings: ServiceSettings) -> Finding:
