@@ -19,7 +19,7 @@ export HF_HUB_OFFLINE ?= 1
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check proto chaos bench clean
+.PHONY: help demo up test check proto chaos bench compose-test clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ test: $(VENV)/.dev ## Run all tests
 
 chaos: $(VENV)/.dev ## Kill the processes at random under JOBS=… jobs, planned by SEED=…, on STORE=sqlite, postgres or a URL, with GATEWAYS=1
 	@$(BIN)/python -m tests.chaos --jobs $(JOBS) --seed $(SEED) --store "$(STORE)" --gateways $(GATEWAYS)
+
+compose-test: $(VENV)/.dev ## Build the images and try docker-compose.yml on a container engine (COMPOSE="docker compose")
+	$(BIN)/python -m pytest -m compose tests/compose --capture=tee-sys
 
 bench: $(VENV)/.dev ## Measure what benchmarks/ measures, and print the tables
 	@for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(BIN)/python -m benchmarks.$$(basename $$file .py) || exit 1; done

@@ -194,6 +194,22 @@ def test_estimate_enhance_and_status(address: str) -> None:
     assert nobody.stderr == "error: no enhancer at 127.0.0.1:1: start one with `wanworker up`\n"
 
 
+def test_doctor_of_a_light_client(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wanworker.client.cli.checks.SERVICES", ("nothing",))
+    healthy = wanworker("doctor", "--address", address)
+    assert healthy.exit_code == 0, healthy.stdout
+    assert "not installed here" in healthy.stdout
+    assert "as long as it is down, prompts stay as they are" in " ".join(healthy.stdout.split())
+    monkeypatch.setattr("wanworker.client.cli.doctor.DEFAULT_GATEWAY", "127.0.0.1:1")
+    alone = wanworker("doctor", "--address", "127.0.0.1:1")
+    assert alone.exit_code == 1, "a client without a gateway is of no use"
+    assert "nobody at 127.0.0.1:1" in alone.stdout
+    (told,) = lines(wanworker("doctor", "--json", "--address", "127.0.0.1:1").stdout)
+    assert [(f["group"], f["name"]) for f in told["result"]["findings"] if f["verdict"] == "broken"] == [
+        ("peers", "gateway")
+    ]
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 @pytest.mark.parametrize("as_json", [False, True])
 def test_signals_cancel_the_job(

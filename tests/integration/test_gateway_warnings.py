@@ -15,7 +15,7 @@ from PIL import Image
 
 from tests.support.gateway import Failure, running_system
 from tests.support.runtime import recorded_spans
-from wanworker.gateway import telemetry
+from wanworker.gateway import metrics
 from wanworker.gateway.references import ReferenceFetcher
 from wanworker.runtime import names
 from wanworker.v1 import gateway_pb2 as pb
@@ -100,7 +100,7 @@ async def test_a_poor_result_is_a_warning_a_span_event_and_a_count(
 ) -> None:
     reader = InMemoryMetricReader()
     counter = MeterProvider([reader]).get_meter("test").create_counter(names.METRIC_WARNINGS)
-    monkeypatch.setattr(telemetry, "_WARNINGS", counter)
+    monkeypatch.setattr(metrics, "_WARNINGS", counter)
     with recorded_spans() as spans:
         async with running_system(tmp_path / "data", slow_job_seconds=0.001) as system:
             system.generator.statistics, system.generator.content = statistics, b"tiny"
@@ -112,8 +112,8 @@ async def test_a_poor_result_is_a_warning_a_span_event_and_a_count(
     assert told == expected
     data = reader.get_metrics_data()
     assert data is not None
-    metrics = [metric for scope in data.resource_metrics[0].scope_metrics for metric in scope.metrics]
-    points = next(metric for metric in metrics if metric.name == names.METRIC_WARNINGS).data.data_points
+    exported = [metric for scope in data.resource_metrics[0].scope_metrics for metric in scope.metrics]
+    points = next(metric for metric in exported if metric.name == names.METRIC_WARNINGS).data.data_points
     counts = {str((p.attributes or {})[names.ATTR_REASON]): p.value for p in points if isinstance(p, NumberDataPoint)}
     # Alerts need counters that start at 0.
     assert {reason: count for reason, count in counts.items() if count} == dict.fromkeys(expected, 1)

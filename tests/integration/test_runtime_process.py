@@ -140,12 +140,19 @@ async def test_a_bug_in_warm_up_ends_it_with_a_traceback(start: Start) -> None:
     assert "KeyError: 'a bug'" in error["exception"]
 
 
-async def test_a_service_that_cannot_be_built_ends_with_one_line(start: Start) -> None:
-    process = await start("fail-in-build")
+@pytest.mark.parametrize(
+    ("behaviour", "reason"),
+    [
+        ("fail-in-build", "no model at /models/x (MODEL_NOT_FOUND)"),
+        ("refuse-in-build", "cannot write to /data"),
+    ],
+)
+async def test_a_service_that_cannot_be_built_ends_with_one_line(start: Start, behaviour: str, reason: str) -> None:
+    process = await start(behaviour)
     _, err = await process.communicate()
     assert process.returncode == 1
     (error,) = lines(err)
-    assert error["message"] == "cannot start: no model at /models/x (MODEL_NOT_FOUND)"
+    assert error["message"] == f"cannot start: {reason}"
 
 
 async def test_a_taken_port_ends_it_with_one_line(start: Start) -> None:

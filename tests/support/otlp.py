@@ -58,7 +58,8 @@ def free_port() -> int:
         return port
 
 
-def _received(request: ExportTraceServiceRequest) -> Iterator[ReceivedSpan]:
+def received_spans(request: ExportTraceServiceRequest) -> Iterator[ReceivedSpan]:
+    """The spans of one export."""
     for resource in request.resource_spans:
         names = {a.key: a.value.string_value for a in resource.resource.attributes}
         for scope in resource.scope_spans:
@@ -84,7 +85,7 @@ def _collector(spans: list[ReceivedSpan]) -> ThreadingHTTPServer:
             if self.headers.get("content-encoding") == "gzip":
                 body = gzip.decompress(body)
             if self.path == "/v1/traces":
-                spans.extend(_received(ExportTraceServiceRequest.FromString(body)))
+                spans.extend(received_spans(ExportTraceServiceRequest.FromString(body)))
             self.send_response(200)
             self.send_header("content-type", "application/x-protobuf")
             self.end_headers()

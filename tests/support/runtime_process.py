@@ -11,7 +11,7 @@ from pydantic_settings import SettingsConfigDict
 from tests.support.runtime import FakeEnhancer, FakeService
 from wanworker.runtime.errors import PreconditionError
 from wanworker.runtime.process import run_main
-from wanworker.runtime.server import ServiceDefinition
+from wanworker.runtime.server import ServiceDefinition, StartError
 from wanworker.runtime.settings import ServiceSettings
 
 
@@ -54,6 +54,8 @@ def build(_: FakeSettings) -> ServiceDefinition:
             service = FakeService(warm_up=crash, close=close)
         case "fail-in-build":
             raise PreconditionError("no model at /models/x", "MODEL_NOT_FOUND")
+        case "refuse-in-build":
+            raise StartError("cannot write to /data")
         case unknown:
             raise ValueError(unknown)
     return service.definition()

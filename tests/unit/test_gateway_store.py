@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from tests.support.postgres import database_url
 from wanworker.gateway.asked import JobSpec, JobType, ReferenceImage
 from wanworker.gateway.book import JobBook
+from wanworker.gateway.database import StoreUnavailableError
 from wanworker.gateway.generation import FrameStatistics, GenerationSettings, Made, Stage, StageSeconds
 from wanworker.gateway.model import (
     Adjustment,
@@ -122,6 +123,16 @@ async def test_a_job_comes_back_as_it_was(store: SqlJobStore) -> None:
     assert await store.get("full") == job
     assert await store.image("full") == b"image"
     assert await store.get("other") is None
+
+
+async def test_a_database_that_is_not_there_is_named_without_its_password() -> None:
+    store = SqlJobStore("postgresql+psycopg://someone:secret@127.0.0.1:1/jobs")
+    with pytest.raises(StoreUnavailableError) as caught:
+        await store.open()
+    await store.close()
+    where = "postgresql+psycopg://someone:***@127.0.0.1:1/jobs"
+    assert str(caught.value) == f"the job database {where} cannot be reached"
+    assert caught.value.retry_after_seconds == 1.0
 
 
 async def test_a_request_id_is_taken_once(store: SqlJobStore) -> None:

@@ -126,9 +126,13 @@ class HubSource:
         With HF_HUB_OFFLINE=1 the hub isn't asked.
         """
         try:
-            return self._files(local_only=True)
+            return self.files_here()
         except ModelNotFoundError:
             return self._files(local_only=False)
+
+    def files_here(self) -> ModelFiles:
+        """Return the files from the cache; the hub isn't asked. Raises ModelNotFoundError if one is missing."""
+        return self._files(local_only=True)
 
     def _files(self, *, local_only: bool) -> ModelFiles:
         folder, _, name = self.file.rpartition("/")

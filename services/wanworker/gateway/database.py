@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -44,7 +45,11 @@ class Database:
         """Connect, and make what is missing of the tables."""
         if self._engine is None:
             engine = _engine(self._url)
-            await self._run(lambda: _make_tables(engine, self._tables))
+            try:
+                await self._run(lambda: _make_tables(engine, self._tables))
+            except StoreUnavailableError as error:
+                where = engine.url.render_as_string(hide_password=True)
+                raise replace(error, message=f"the job database {where} cannot be reached") from error
             self._engine = engine
 
     async def close(self) -> None:

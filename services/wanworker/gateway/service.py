@@ -15,6 +15,7 @@ from wanworker.gateway.references import ReferenceFetcher
 from wanworker.gateway.runner import DbosRunner
 from wanworker.gateway.servicer import GatewayServicer
 from wanworker.gateway.settings import GatewaySettings
+from wanworker.gateway.startup import check_start
 from wanworker.gateway.steps import JobSteps, Workshop
 from wanworker.gateway.store import SqlJobStore
 from wanworker.runtime.interceptors import CallLimits
@@ -31,7 +32,8 @@ class Gateway:
     """The parts and their life."""
 
     def __init__(self, settings: GatewaySettings, fetcher: ReferenceFetcher | None = None) -> None:
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        """Opens nothing yet. StartError if what the settings name cannot be used."""
+        check_start(settings)
         url = settings.resolved_database_url
         rates = Rates()
         self._store = SqlJobStore(url)

@@ -37,10 +37,8 @@ def run_main(service: str, settings_type: type[_Settings], build: Callable[[_Set
     try:
         settings = settings_type()
     except ValidationError as error:
-        prefix = settings_type.model_config.get("env_prefix", "")
-        for found in error.errors(include_url=False):
-            name = prefix + "_".join(str(part) for part in found["loc"]).upper()
-            print(f"{service}: {name}={found['input']!r}: {found['msg']}", file=sys.stderr)
+        for line in settings_type.complaints(error):
+            print(f"{service}: {line}", file=sys.stderr)
         sys.exit(2)
     setup_logging(settings, service)
     try:

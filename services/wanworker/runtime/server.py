@@ -285,7 +285,7 @@ def _credentials(settings: ServiceSettings) -> grpc.ServerCredentials | None:
 def _bind(server: grpc.aio.Server, host: str, port: int, credentials: grpc.ServerCredentials | None) -> int:
     address = _join(host, port)
     # Asked of the system first, because gRPC's own failure neither says why nor leaves standard error alone.
-    reason = _unbindable(host, port)
+    reason = unbindable(host, port)
     if reason:
         raise StartError(f"cannot listen on {address}: {reason}")
     try:
@@ -296,7 +296,7 @@ def _bind(server: grpc.aio.Server, host: str, port: int, credentials: grpc.Serve
         raise StartError(f"cannot listen on {address}: {error}") from error
 
 
-def _unbindable(host: str, port: int) -> str:
+def unbindable(host: str, port: int) -> str:
     """Why the system would refuse this address; empty if it would not."""
     try:
         found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)

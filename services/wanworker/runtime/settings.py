@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
@@ -59,3 +59,12 @@ class ServiceSettings(BaseSettings):
     def variable(cls, field: str) -> str:
         """The environment variable of a field."""
         return f"{cls.model_config.get('env_prefix', '')}{field.upper()}"
+
+    @classmethod
+    def complaints(cls, error: ValidationError) -> list[str]:
+        """Returns a line for each variable that is not as it should be: its name, its value, what is wrong."""
+        prefix = cls.model_config.get("env_prefix", "")
+        return [
+            f"{prefix}{'_'.join(str(part) for part in found['loc']).upper()}={found['input']!r}: {found['msg']}"
+            for found in error.errors(include_url=False)
+        ]

@@ -16,6 +16,7 @@ from wanworker.client.cli import jobs, keys, services
 from wanworker.client.cli import options as o
 from wanworker.client.cli.access import Access, show
 from wanworker.client.cli.demo import demo as run_demo
+from wanworker.client.cli.doctor import doctor as run_doctor
 from wanworker.client.cli.generate import connect
 from wanworker.client.cli.generate import generate as run_generate
 from wanworker.client.cli.parsing import output_format
@@ -171,6 +172,17 @@ def status(address: o.Address = DEFAULT_GATEWAY, as_json: o.AsJson = False) -> N
     run(
         lambda: services.status(address, as_json=as_json),
         name="wanworker status",
+        as_json=as_json,
+        nobody=no_gateway(address),
+    )
+
+
+@app.command()
+def doctor(address: o.Address = DEFAULT_GATEWAY, as_json: o.AsJson = False) -> None:
+    """Look at versions, GPU, models, disk, ports and peers; exit code 1 if something is broken."""
+    run(
+        lambda: run_doctor(address, as_json=as_json),
+        name="wanworker doctor",
         as_json=as_json,
         nobody=no_gateway(address),
     )
