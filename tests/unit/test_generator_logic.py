@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from wanworker.generator.estimate import (
     tile_overhead,
     work,
 )
+from wanworker.generator.occupancy import Share
 from wanworker.generator.progress import ProgressTracker
 from wanworker.generator.registry import ROWS, Capability, capable_models, find_row
 from wanworker.generator.request import FileFormat, Memory, Order, Progress, Settings, Stage, StageSeconds
@@ -112,14 +114,38 @@ class TestChecks:
 class TestDeviceQueue:
     async def test_first_come_first_served_within_a_priority(self) -> None:
         queue = DeviceQueue(4)
-        running, video, other, still = (queue.join(priority) for priority in (1, 1, 1, 0))
+        running, video, other = (queue.join(1) for _ in range(3))
+        still, second_still = queue.join(0), queue.join(0)
         assert running.granted
-        assert [ticket.position for ticket in (still, video, other)] == [0, 1, 2]
+        assert still.granted  # a video is no reason for a still to wait
+        assert [ticket.position for ticket in (second_still, video, other)] == [0, 1, 2]
         queue.leave(running)
-        assert still.granted
+        assert not video.granted
         queue.leave(still)
+        assert second_still.granted
+        queue.leave(second_still)
         assert video.granted
         assert other.position == 0
+
+    async def test_what_does_not_fit_beside_the_others_waits_and_is_not_overtaken(self) -> None:
+        def fits(shares: Collection[Share]) -> bool:
+            return sum(share.resident for share in shares) <= 10
+
+        queue = DeviceQueue(4, holders=4, fits=fits)
+        first, large, small = (queue.join(share=Share("demo", 0, size, 0, 0)) for size in (8, 20, 1))
+        assert (first.granted, large.granted, small.granted) == (True, False, False)
+        queue.leave(first)
+        assert (large.granted, small.granted) == (True, False)  # alone, it is the engine's to refuse it
+        queue.leave(large)
+        assert small.granted
+
+    async def test_one_that_starts_at_once_takes_no_place_in_line(self) -> None:
+        queue = DeviceQueue(1)
+        queue.join(1)
+        queue.join(1)
+        assert queue.join(0).granted
+        with pytest.raises(ExhaustedError):
+            queue.join(0)
 
     async def test_limit(self) -> None:
         queue = DeviceQueue(1)

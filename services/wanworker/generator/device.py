@@ -2,6 +2,7 @@
 
 import gc
 import os
+import time
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -10,6 +11,28 @@ from typing import Literal
 import torch
 
 from wanworker.generator.memory import MemoryBudget
+
+
+class Mark:
+    """A point in a device's work, and in time. On a GPU, work is queued: the device passes the mark later."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._event: torch.cuda.Event | None = None
+        if device.type == "cuda":
+            self._event = torch.cuda.Event(enable_timing=True, blocking=True)
+            self._event.record(torch.cuda.current_stream(device))
+        self._time = time.perf_counter()
+
+    def wait(self) -> None:
+        """Returns once the device has passed the mark; whatever was queued after it goes on meanwhile."""
+        if self._event is not None:
+            self._event.synchronize()
+
+    def seconds_since(self, earlier: "Mark") -> float:
+        """The device's time from an earlier mark to this one; both must have passed."""
+        if self._event is not None and earlier._event is not None:
+            return float(earlier._event.elapsed_time(self._event)) / 1000
+        return self._time - earlier._time
 
 
 class Device:
@@ -115,10 +138,21 @@ class Device:
             return int(torch.cuda.max_memory_allocated(self.torch))
         return self.budget.peak_bytes if self.budget is not None else 0
 
-    def synchronize(self) -> None:
-        """Waits for the device, so that a clock read now is honest."""
-        if self.is_cuda:
-            torch.cuda.synchronize(self.torch)
+    @property
+    def lookahead(self) -> int:
+        """Steps that may be queued behind the one that the device works on."""
+        return 1 if self.is_cuda else 0
+
+    def mark(self) -> Mark:
+        """The end of all work that this thread has asked for so far."""
+        return Mark(self.torch)
+
+    def to_host(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The tensor in main memory; on a GPU it is there once a mark set now has passed, and nothing waits."""
+        if not self.is_cuda:
+            return tensor
+        host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+        return host.copy_(tensor, non_blocking=True)
 
     def _limited(self, size: int, used: int = 0) -> int:
         return size if self._limit is None else max(0, min(size, self._limit - used))

@@ -117,8 +117,8 @@ def work(shape: ModelShape, settings: Settings, *, load_bytes: int = 0) -> tuple
     loading = (StageWork(Stage.LOADING_MODEL, float(load_bytes), float(load_bytes)),) if load_bytes else ()
     return (
         *loading,
-        StageWork(Stage.ENCODING_TEXT, text * settings.forwards_per_step, text),
-        StageWork(Stage.DENOISING, forward * settings.forwards_per_step * settings.steps, forward),
+        StageWork(Stage.ENCODING_TEXT, text * (2 if settings.guided_steps else 1), text),
+        StageWork(Stage.DENOISING, forward * settings.forwards, forward),
         StageWork(Stage.DECODING, decode, decode / settings.frames, "tiled" if tiled else ""),
         StageWork(Stage.MUXING, pixels, pixels / settings.frames, "still" if settings.is_still else "video"),
     )
@@ -135,6 +135,17 @@ def peak_bytes(shape: ModelShape, settings: Settings, dtype_bytes: int) -> int:
         later + denoising_bytes(shape, settings, dtype_bytes),
         later + decoding_bytes(shape, settings),
     )
+
+
+def resident_bytes(shape: ModelShape, settings: Settings, dtype_bytes: int) -> int:
+    """What a job holds between its steps: latents, the scheduler's history and both prompts' embeddings."""
+    latents = (
+        shape.latent_channels
+        * shape.latent_frames(settings.frames)
+        * (settings.width // shape.stride)
+        * (settings.height // shape.stride)
+    )
+    return latents * _FP32 * _LATENT_COPIES + 2 * shape.prompt_tokens * shape.text_dim * dtype_bytes
 
 
 def encoding_bytes(shape: ModelShape, dtype_bytes: int) -> int:

@@ -1,6 +1,7 @@
 """From a checkpoint on disk to modules in memory."""
 
 import logging
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +15,7 @@ from wanworker.generator.errors import model_broken
 from wanworker.generator.previews import LatentRgb, read_latent_rgb
 from wanworker.generator.registry import ModelRow, PipelineKind
 from wanworker.generator.shapes import ModelShape, read_shape
+from wanworker.generator.sharing import BlockCache
 from wanworker.generator.sources import INDEX, Source, components, read_json, revision
 
 _LOGGER = logging.getLogger("wanworker.generator.loading")
@@ -28,7 +30,7 @@ _TRANSFORMERS_LOGGING.disable_progress_bar()
 
 @dataclass(eq=False)
 class LoadedModel:
-    """A model in memory. Its modules are shared by all jobs; what a job changes lives in the job's own pipeline."""
+    """A model in memory. Its modules are shared by all jobs; what a job changes lives in objects of its own."""
 
     row: ModelRow
     """The registry's row."""
@@ -46,6 +48,13 @@ class LoadedModel:
     """The pipeline's scalar options: `expand_timesteps`, `boundary_ratio`."""
     latent_rgb: LatentRgb | None = None
     """Map for previews, if the checkpoint brings one."""
+    text_lock: threading.RLock = field(default_factory=threading.RLock)
+    """Held while the text encoder is used, loaded or dropped."""
+    block_caches: dict[str, BlockCache] = field(init=False)
+    """By the name of the transformer."""
+
+    def __post_init__(self) -> None:
+        self.block_caches = {name: BlockCache(self.modules[name]) for name in _TRANSFORMERS if self.modules.get(name)}
 
     @property
     def vae(self) -> Any:
@@ -70,23 +79,16 @@ class LoadedModel:
 
     def evict_text_encoder(self) -> None:
         """Forgets the text encoder; `ensure_text_encoder` brings it back."""
-        self.modules["text_encoder"] = None
+        with self.text_lock:
+            self.modules["text_encoder"] = None
         self.device.free_caches()
 
     def ensure_text_encoder(self) -> None:
         """Loads the text encoder again if it was evicted."""
-        if self.modules["text_encoder"] is None:
-            pipeline = _read(
-                self.source, self.device, **{name: None for name in self.modules if name != "text_encoder"}
-            )
-            self.modules["text_encoder"] = pipeline.text_encoder
-
-    def reset(self) -> None:
-        """Forgets all that a job may leave in shared modules. Without it the next job is wrong, or crashes."""
-        for transformer in self.transformers:
-            transformer._reset_stateful_cache()
-        self.vae.clear_cache()
-        self.vae.use_tiling = False
+        with self.text_lock:
+            if self.modules["text_encoder"] is None:
+                others = {name: None for name in self.modules if name != "text_encoder"}
+                self.modules["text_encoder"] = _read(self.source, self.device, **others).text_encoder
 
 
 def load(row: ModelRow, source: Source, device: Device) -> LoadedModel:

@@ -37,15 +37,19 @@ def new_scheduler(flow_shift: float) -> Any:
     )
 
 
-def new_pipeline(model: LoadedModel, flow_shift: float, *, from_image: bool) -> Any:
-    """A pipeline of the job's own.
+def text_pipeline(model: LoadedModel) -> Any:
+    """A pipeline that can encode prompts and nothing else."""
+    parts = {name: model.modules[name] for name in ("tokenizer", "text_encoder", "vae")}
+    return _DIFFUSERS.WanPipeline(**parts, scheduler=new_scheduler(1.0))
+
+
+def new_pipeline(model: LoadedModel, flow_shift: float, parts: dict[str, Any], *, from_image: bool) -> Any:
+    """A pipeline of the job's own; `parts` are its transformers and its autoencoder.
 
     For models of one set of modules under two pipelines `from_image` chooses; the image encoder stays out, for the
     first frame enters as latents.
     """
-    parts = {
-        name: model.modules.get(name) for name in ("tokenizer", "text_encoder", "transformer", "transformer_2", "vae")
-    }
+    parts = {name: model.modules.get(name) for name in ("tokenizer", "text_encoder")} | parts
     parts["scheduler"] = new_scheduler(flow_shift)
     if model.row.kind is PipelineKind.IMAGE:
         encoder = {name: model.modules.get(name) for name in ("image_encoder", "image_processor")}

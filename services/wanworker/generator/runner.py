@@ -25,14 +25,14 @@ _RETRY_SECONDS = 5.0
 
 
 class Runner:
-    """Runs generations one after the other. Its methods belong to one event loop."""
+    """Runs generations, several at a time. Its methods belong to one event loop."""
 
     def __init__(self, settings: GeneratorSettings, engine: Engine) -> None:
         self._settings = settings
         self.engine = engine
-        self.queue = DeviceQueue(settings.queue_limit)
-        # One thread for good: torch keeps per-thread state, and the device serves one job at a time anyway.
-        self._thread = ThreadPoolExecutor(1, "device")
+        jobs = settings.concurrent_jobs
+        self.queue = DeviceQueue(settings.queue_limit, jobs, engine.fit_together)
+        self._threads = ThreadPoolExecutor(len((_STILL_PRIORITY, _VIDEO_PRIORITY)) * jobs, "job")
         self._controls: set[JobControl] = set()
 
     async def generate(self, order: Order) -> AsyncGenerator[Event, None]:
@@ -44,10 +44,10 @@ class Runner:
             ServiceError: as the contract has it.
         """
         row = check_order(order)
-        await asyncio.to_thread(self.engine.cost, order.settings)  # a missing model fails here, before it queues
+        cost = await asyncio.to_thread(self.engine.cost, order.settings)  # a missing model fails here, before it queues
         image = await self._read_image(order)
         priority = _STILL_PRIORITY if order.settings.is_still else _VIDEO_PRIORITY
-        ticket = self.queue.join(priority, _RETRY_SECONDS)
+        ticket = self.queue.join(priority, _RETRY_SECONDS, cost.share)
         try:
             async for position in self.queue.positions(ticket):
                 yield Queued(position)
@@ -76,7 +76,7 @@ class Runner:
             return
         row = find_row(self._settings.default_model)
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._thread, self.engine.load_model, row)
+        await loop.run_in_executor(self._threads, self.engine.load_model, row)
         if self._settings.warm_up_job and Capability.TEXT_TO_IMAGE in row.capabilities:
             try:
                 async for _ in self.generate(_warm_up_order(row)):
@@ -86,16 +86,16 @@ class Runner:
                 _LOGGER.warning("Not warmed up: %s", error)
 
     def close_queue(self) -> None:
-        """Refuses new jobs and those that wait; the running one goes on."""
+        """Refuses new jobs and those that wait; those that run go on."""
         self.queue.close()
 
     async def close(self) -> None:
-        """Stops the running job and frees the device."""
+        """Stops the running jobs and frees the device."""
         self.queue.close()
         for control in self._controls:
             control.cancel()
         await self.queue.idle()
-        await asyncio.to_thread(self._thread.shutdown)
+        await asyncio.to_thread(self._threads.shutdown)
         self.engine.close()
 
     async def _read_image(self, order: Order) -> Image.Image | None:
@@ -118,7 +118,7 @@ class Runner:
         def tell(event: Event | None) -> None:
             loop.call_soon_threadsafe(inbox.put_nowait, event)
 
-        control = JobControl(tell)
+        control = self.engine.control(tell, ticket.priority)
         self._controls.add(control)
 
         def finished(_: Future[Result]) -> None:
@@ -126,7 +126,7 @@ class Runner:
             tell(None)
 
         context = contextvars.copy_context()  # carries the call's span into the thread
-        future = self._thread.submit(context.run, self.engine.generate, order, image, control)
+        future = self._threads.submit(context.run, self.engine.generate, order, image, control)
         future.add_done_callback(finished)
         try:
             while (event := await inbox.get()) is not None:

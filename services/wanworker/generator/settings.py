@@ -45,6 +45,12 @@ class GeneratorSettings(ServiceSettings):
     )
     threads: int | None = Field(None, ge=1, description="CPU threads of torch and x264; the usable cores when unset.")
     queue_limit: int = Field(16, ge=0, description="Jobs that may wait before Generate answers QUEUE_FULL.")
+    concurrent_jobs: int = Field(
+        4,
+        ge=1,
+        description="Videos that share the device, one denoising step at a time each, as far as memory allows; as many "
+        "stills go before them.",
+    )
     preload: bool = Field(True, description="Load the default model before health says SERVING.")
     warm_up_job: bool = Field(
         True, description="After preloading, make one still of two steps: it warms the device and calibrates estimates."
