@@ -13,13 +13,17 @@ from typing import Any
 import grpc
 import pytest
 import torch
+from opentelemetry.metrics import CallbackOptions
 
 from tests.support.generator import DEMO_FOLDER, failure, generate_request, generator_settings, running_generator
+from wanworker.generator import metrics
 from wanworker.generator.control import JobControl
+from wanworker.generator.device import is_device_lost, is_out_of_memory
 from wanworker.generator.engine import Engine
 from wanworker.generator.errors import JobCancelledError
 from wanworker.generator.registry import find_row
 from wanworker.generator.request import FileFormat, Order, Result, Settings, Speed
+from wanworker.runtime.errors import InternalError, UnavailableError
 
 CLIP = Settings("demo", 64, 64, 5, 16, 3, 4.0)
 STILL, VIDEO = 0, 1
@@ -190,6 +194,66 @@ def test_latents_that_are_no_numbers_fail_their_own_job_only(tiny: Engine) -> No
         assert second.result().file == expected
     hook.remove()
     assert "step 2" in str(error)
+
+
+def test_weights_that_are_no_numbers_fail_at_the_first_step() -> None:
+    engine = Engine(generator_settings())
+    transformer = engine.load_model(find_row("demo")).modules["transformer"]
+    forwards: list[object] = []
+    transformer.register_forward_pre_hook(lambda *_: forwards.append(None))
+    with torch.no_grad():
+        transformer.proj_out.weight.fill_(float("nan"))
+    with pytest.raises(InternalError) as caught:
+        alone(engine, ORDERS[0])
+    assert (caught.value.reason, caught.value.metadata["step"]) == ("NOT_A_NUMBER", "1")
+    assert len(forwards) == 2
+    engine.close()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.AcceleratorError("CUDA error: an illegal memory access was encountered"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"),
+    ],
+)
+def test_a_lost_device_fails_all_jobs_as_such_and_takes_no_more(error: RuntimeError) -> None:
+    engine = Engine(generator_settings())
+    engine.load_model(find_row("demo"))
+
+    def lose(run: Interleaving) -> None:
+        if len(run.forwards) >= 3:
+            raise error
+
+    with interleaving(engine, lose) as run, ThreadPoolExecutor(2) as pool:
+        for future in run.start(ORDERS[:2], pool):
+            with pytest.raises(UnavailableError) as caught:
+                future.result()
+            assert caught.value.reason == "DEVICE_LOST"
+    assert engine.lost is not None
+    engine.close()
+
+
+def test_what_runs_out_of_memory_below_torch_is_no_lost_device() -> None:
+    full = RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`")
+    assert is_out_of_memory(full)
+    assert not is_device_lost(
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`")
+    )
+    assert not is_device_lost(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+
+
+def test_the_devices_memory_is_a_metric() -> None:
+    engine = Engine(generator_settings(memory_budget_bytes=2**40))
+    engine.load_model(find_row("demo"))
+    allocated, reserved, free = (
+        {each.value for each in metrics._observe(name)(CallbackOptions())} for name in ("allocated", "reserved", "free")
+    )
+    memory = engine.device.memory()
+    assert memory.allocated in allocated & reserved
+    assert 0 < memory.allocated < 10**8
+    assert any(value > 0 for value in free)
+    engine.close()
 
 
 def test_a_still_behind_four_videos_is_served_within_two_steps(tiny: Engine) -> None:

@@ -5,12 +5,22 @@ import os
 import time
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import torch
 
 from wanworker.generator.memory import MemoryBudget
+
+# Libraries below torch report by message only. An allocation that failed leaves the device as it was.
+_NO_MEMORY_SIGNS = (
+    "DefaultCPUAllocator: can't allocate memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "CUDA error: out of memory",
+)
+_LOST_SIGNS = ("CUDA error:", "cuDNN error:", "CUDNN error:")
 
 
 class Mark:
@@ -33,6 +43,18 @@ class Mark:
         if self._event is not None and earlier._event is not None:
             return float(earlier._event.elapsed_time(self._event)) / 1000
         return self._time - earlier._time
+
+
+@dataclass(frozen=True)
+class DeviceMemory:
+    """Counters of a device's memory, in bytes."""
+
+    allocated: int
+    """In use by tensors of this process; 0 on a CPU without a budget, where nobody counts."""
+    reserved: int
+    """The same, and what the allocator keeps for later."""
+    free: int
+    """What a job could take now."""
 
 
 class Device:
@@ -96,6 +118,15 @@ class Device:
         used = int(torch.cuda.memory_allocated(self.torch))
         cached = int(torch.cuda.memory_reserved(self.torch)) - used
         return self._limited(int(torch.cuda.mem_get_info(self.torch)[0]) + cached, used)
+
+    def memory(self) -> DeviceMemory:
+        """The counters of the device's memory."""
+        if self.is_cuda:
+            allocated = int(torch.cuda.memory_allocated(self.torch))
+            reserved = int(torch.cuda.memory_reserved(self.torch))
+        else:
+            allocated = reserved = self.budget.live_bytes if self.budget else 0
+        return DeviceMemory(allocated, reserved, self.free_bytes())
 
     def available_bytes(self, resident_bytes: int) -> int:
         """Memory that a job could have once the device is its own; `resident_bytes` are weights loaded already."""
@@ -182,12 +213,16 @@ def is_out_of_memory(error: BaseException) -> bool:
     """True for torch's out-of-memory errors, on a GPU or in main memory."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    return isinstance(error, RuntimeError) and "DefaultCPUAllocator: can't allocate memory" in str(error)
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _NO_MEMORY_SIGNS)
 
 
 def is_device_lost(error: BaseException) -> bool:
     """True for CUDA errors after which the process cannot use the device any more."""
-    return isinstance(error, torch.AcceleratorError) and not is_out_of_memory(error)
+    if is_out_of_memory(error):
+        return False
+    if isinstance(error, torch.AcceleratorError):
+        return True
+    return isinstance(error, RuntimeError) and str(error).startswith(_LOST_SIGNS)
 
 
 def _meminfo(field: str) -> int:

@@ -41,7 +41,7 @@ from wanworker.generator.registry import ModelRow, find_row
 from wanworker.generator.request import Event, Order, Result, Settings, Stage
 from wanworker.generator.settings import GeneratorSettings
 from wanworker.generator.shapes import ModelShape, read_shape
-from wanworker.runtime.errors import ExhaustedError
+from wanworker.runtime.errors import ExhaustedError, UnavailableError
 
 _LOGGER = logging.getLogger("wanworker.generator.engine")
 
@@ -83,6 +83,9 @@ class Engine:
         self._lock = threading.Lock()
         self._loading = threading.Lock()
         self._occupancy = Occupancy(self.device)
+        self.lost: UnavailableError | None = None
+        """The failure after which this process cannot use the device any more."""
+        metrics.watch_device(self.device)
         self._steps = Gate(rotate=True)
         self._decodes = Gate(rotate=False)
 
@@ -171,16 +174,19 @@ class Engine:
             return self._generate(order, image, control)
         except JobCancelledError as error:
             _forget_frames(error)
-            self.device.free_caches()
+            self._free_device_caches()
             _LOGGER.info("Job stopped: cancelled")
             raise JobCancelledError from None
         except Exception as error:
+            if is_device_lost(error):
+                self.lost = device_lost(str(error).splitlines()[0])
             _forget_frames(error)
-            self.device.free_caches()
+            self._free_device_caches()
+            if self.lost is not None:
+                # Whatever failed after it, failed for this.
+                raise self.lost from error
             if is_out_of_memory(error):
                 raise self._ran_out(order.settings) from error
-            if is_device_lost(error):
-                raise device_lost(str(error).splitlines()[0]) from error
             raise
         finally:
             control.release()
@@ -189,7 +195,11 @@ class Engine:
         """Frees all memory."""
         with self._lock:
             self._models.clear()
-        self.device.free_caches()
+        self._free_device_caches()
+
+    def _free_device_caches(self) -> None:
+        if self.lost is None:  # a lost device answers everything with the same error
+            self.device.free_caches()
 
     def _generate(self, order: Order, image: Image.Image | None, control: JobControl) -> Result:
         settings, row = order.settings, find_row(order.settings.model)

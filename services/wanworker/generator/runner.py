@@ -34,6 +34,8 @@ class Runner:
         self.queue = DeviceQueue(settings.queue_limit, jobs, engine.fit_together)
         self._threads = ThreadPoolExecutor(len((_STILL_PRIORITY, _VIDEO_PRIORITY)) * jobs, "job")
         self._controls: set[JobControl] = set()
+        self.broken = asyncio.Event()
+        """Set once the device failed for good: only a new process can use it."""
 
     async def generate(self, order: Order) -> AsyncGenerator[Event, None]:
         """The events of a generation; `Result` is the last.
@@ -44,6 +46,8 @@ class Runner:
             ServiceError: as the contract has it.
         """
         row = check_order(order)
+        if self.engine.lost is not None:
+            raise self.engine.lost
         cost = await asyncio.to_thread(self.engine.cost, order.settings)  # a missing model fails here, before it queues
         image = await self._read_image(order)
         priority = _STILL_PRIORITY if order.settings.is_still else _VIDEO_PRIORITY
@@ -145,6 +149,8 @@ class Runner:
     def _finish(self, control: JobControl, ticket: Ticket) -> None:
         self._controls.discard(control)
         self.queue.leave(ticket)
+        if self.engine.lost is not None:
+            self.broken.set()
 
 
 def _warm_up_order(row: ModelRow) -> Order:

@@ -73,6 +73,8 @@ class ServiceDefinition:
     close: Callable[[], Awaitable[None]]
     """Releases everything, after the last call has ended. Called exactly once, also if warm-up failed or
     was cut short."""
+    broken: Callable[[], Awaitable[None]] | None = None
+    """Returns once only a new process can serve again; this one then stops, with an exit code of its own."""
 
 
 class ServiceServer:
