@@ -17,6 +17,7 @@ from opentelemetry.metrics import CallbackOptions
 
 from tests.support.generator import DEMO_FOLDER, failure, generate_request, generator_settings, running_generator
 from wanworker.generator import metrics
+from wanworker.generator.conditions import Conditions
 from wanworker.generator.control import JobControl
 from wanworker.generator.device import is_device_lost, is_out_of_memory
 from wanworker.generator.engine import Engine
@@ -75,7 +76,7 @@ class Interleaving:
             for each in orders:
                 control = self.engine.control(lambda _: None, STILL if each.settings.is_still else VIDEO)
                 self.controls.append(control)
-                futures.append(pool.submit(self.engine.generate, each, None, control))
+                futures.append(pool.submit(self.engine.generate, each, Conditions(), control))
             until(lambda: self.engine._steps.waiting == len(orders))
             self.ready.set()
         return futures
@@ -105,7 +106,7 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 def alone(engine: Engine, each: Order) -> bytes:
-    return engine.generate(each, None, JobControl(lambda _: None)).file
+    return engine.generate(each, Conditions(), JobControl(lambda _: None)).file
 
 
 def changes(values: list[int]) -> int:
@@ -266,7 +267,7 @@ def test_a_still_behind_four_videos_is_served_within_two_steps(tiny: Engine) -> 
     def ask(run: Interleaving) -> None:
         if len(run.forwards) == 9:  # the first forward of the fifth step
             asked.append(len(run.forwards))
-            futures.append(pool.submit(tiny.generate, still, None, tiny.control(lambda _: None, STILL)))
+            futures.append(pool.submit(tiny.generate, still, Conditions(), tiny.control(lambda _: None, STILL)))
             until(lambda: tiny._steps.waiting == 4)  # three videos and the still
 
     with interleaving(tiny, ask) as run, ThreadPoolExecutor(5) as pool:

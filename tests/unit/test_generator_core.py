@@ -16,6 +16,7 @@ from PIL import Image
 from tests.support.generator import boxes, copied_checkpoint, generator_settings, picture, random_checkpoint, read_video
 from wanworker.generator import device as device_module
 from wanworker.generator import sources
+from wanworker.generator.conditions import Conditions
 from wanworker.generator.decoding import decode, to_frames
 from wanworker.generator.denoising import Embeddings, PromptCache, Step, Task, denoise, encode_text
 from wanworker.generator.device import Device, is_device_lost, is_out_of_memory, usable_cores
@@ -178,7 +179,7 @@ class TestLoading:
 class TestDenoising:
     def test_the_reference_image_is_the_first_latent_frame(self, model: LoadedModel) -> None:
         image = Image.new("RGB", (64, 48), "red")
-        latents = denoise(model, task(model, image=image), lambda _: None)
+        latents = denoise(model, task(model, conditions=Conditions(first=image)), lambda _: None)
         pixels = torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1).float() / 127.5 - 1
         with torch.no_grad():
             encoded = model.vae.encode(pixels[None, :, None]).latent_dist.mode()

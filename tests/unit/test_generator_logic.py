@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wanworker.generator.checks import check_order, check_settings
+from wanworker.generator.checks import check_order
 from wanworker.generator.costs import CostModel, Prediction
 from wanworker.generator.device_queue import DeviceQueue
 from wanworker.generator.estimate import (
@@ -73,9 +73,13 @@ class TestRegistry:
         assert row.flow_shift_for(1280, 720) == row.flow_shift_for(1920, 1088) == 5.0
         assert find_row("demo").flow_shift_for(256, 144) is None
 
-    def test_only_what_is_served_is_listed(self) -> None:
-        assert find_row("wan2.1-vace-1.3b").capabilities == frozenset()
+    def test_capable_models_can_do_all_that_is_asked(self) -> None:
+        assert capable_models(Capability.IMAGE_TO_VIDEO, Capability.LAST_FRAME) == ["wan2.1-vace-1.3b"]
         assert "demo" in capable_models(Capability.IMAGE_TO_VIDEO)
+
+    def test_distilled_rows_are_data(self) -> None:
+        row = find_row("wan2.1-t2v-14b-4step")
+        assert (row.steps, row.guidance_scale, row.solver_order, row.needs_lora) == (4, 1.0, 1, True)
 
     def test_unknown_name(self) -> None:
         with pytest.raises(InvalidArgumentError) as caught:
@@ -103,12 +107,6 @@ class TestChecks:
         with pytest.raises(InvalidArgumentError) as caught:
             check_order(replace(ORDER, settings=replace(SETTINGS, **settings), **order))
         assert [violation.field for violation in caught.value.violations] == [field]
-
-    def test_a_model_that_cannot_do_anything_yet(self) -> None:
-        with pytest.raises(InvalidArgumentError) as caught:
-            check_settings(replace(HD, model="wan2.1-vace-1.3b"))
-        assert caught.value.reason == "UNSUPPORTED"
-        assert "wan2.1-t2v-1.3b" in caught.value.metadata["capable"]
 
 
 class TestDeviceQueue:

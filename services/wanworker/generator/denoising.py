@@ -3,18 +3,19 @@
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from PIL import Image
 
+from wanworker.generator.conditions import Conditions, control_video
 from wanworker.generator.control import JobControl
 from wanworker.generator.device import Device, Mark
 from wanworker.generator.errors import not_a_number
 from wanworker.generator.gate import Turn
 from wanworker.generator.loading import LoadedModel
 from wanworker.generator.pipelines import new_pipeline, text_pipeline
+from wanworker.generator.registry import PipelineKind
 from wanworker.generator.request import Settings
 from wanworker.generator.sharing import JobTransformer, job_autoencoder
 
@@ -41,8 +42,8 @@ class Task:
     """What to show."""
     seed: int
     """Seed of the noise."""
-    image: Image.Image | None = None
-    """The first frame."""
+    conditions: Conditions = field(default_factory=Conditions)
+    """The pictures that it is given."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,30 +134,39 @@ def denoise(
         for name, cache in model.block_caches.items()
     }
     vae = job_autoencoder(model.vae, control.decodes)
-    pipeline = new_pipeline(model, task.flow_shift, {**transformers, "vae": vae}, from_image=task.image is not None)
+    pipeline = new_pipeline(
+        model, task.flow_shift, {**transformers, "vae": vae}, from_image=task.conditions.first is not None
+    )
+
+    subjects = len(task.conditions.subjects)  # VACE puts a latent frame for each before the video's
 
     def after_step(_: Any, index: int, __: Any, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         # UniPC keeps its latest estimate of the clean latents as the newest entry of its history.
         clean = pipeline.scheduler.model_outputs[-1]
-        steps.end(index + 1, tensors["latents"], tensors["latents"] if clean is None else clean)
+        clean = tensors["latents"] if clean is None else clean
+        steps.end(index + 1, tensors["latents"], clean[:, :, subjects:])
         if index + 1 >= task.settings.guided_steps:
             pipeline._guidance_scale = 1.0  # the pipeline looks at it anew in every step
         return tensors
 
     try:
-        latents: torch.Tensor = pipeline(**_arguments(task), callback_on_step_end=after_step).frames
+        latents: torch.Tensor = pipeline(**_arguments(model, task), callback_on_step_end=after_step).frames
         steps.finish()
-        return latents
+        return latents[:, :, subjects:]
     finally:
         control.steps.close()
         for transformer in transformers.values():
             transformer.forget()
 
 
-def _arguments(task: Task) -> dict[str, Any]:
-    settings = task.settings
+def _arguments(model: LoadedModel, task: Task) -> dict[str, Any]:
+    settings, conditions = task.settings, task.conditions
+    given: dict[str, Any] = {} if conditions.first is None else {"image": conditions.first}
+    if model.row.kind is PipelineKind.CONTROL:
+        given = dict(control_video(conditions, settings.frames, (settings.width, settings.height)))
+        given["reference_images"] = list(conditions.subjects) or None
     return {
-        **({} if task.image is None else {"image": task.image}),
+        **given,
         "prompt_embeds": task.embeddings.positive,
         "negative_prompt_embeds": task.embeddings.negative,
         "width": settings.width,

@@ -13,10 +13,10 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import torch
-from PIL import Image
 
 from wanworker.generator import metrics, sources
 from wanworker.generator.checks import check_settings
+from wanworker.generator.conditions import Conditions
 from wanworker.generator.control import JobControl
 from wanworker.generator.costs import CostModel, Prediction
 from wanworker.generator.denoising import PromptCache
@@ -160,7 +160,7 @@ class Engine:
                 self._models[row.name] = model
             return model
 
-    def generate(self, order: Order, image: Image.Image | None, control: JobControl) -> Result:
+    def generate(self, order: Order, conditions: Conditions, control: JobControl) -> Result:
         """Runs a job from start to end.
 
         Raises:
@@ -171,7 +171,7 @@ class Engine:
             UnavailableError: DEVICE_LOST.
         """
         try:
-            return self._generate(order, image, control)
+            return self._generate(order, conditions, control)
         except JobCancelledError as error:
             _forget_frames(error)
             self._free_device_caches()
@@ -201,7 +201,7 @@ class Engine:
         if self.lost is None:  # a lost device answers everything with the same error
             self.device.free_caches()
 
-    def _generate(self, order: Order, image: Image.Image | None, control: JobControl) -> Result:
+    def _generate(self, order: Order, conditions: Conditions, control: JobControl) -> Result:
         settings, row = order.settings, find_row(order.settings.model)
         cost = self.cost(settings)
         tracker = ProgressTracker(cost.prediction, control.emit)
@@ -215,7 +215,7 @@ class Engine:
             model = self._load_for_job(row, clock)
             mapping = model.latent_rgb or self._rgb_fit.mapping(model.revision)
             place = Place(model, control, occupant, self._decodes_beside)
-            job = Job(order, image, place, clock, self._prompts, mapping, self._encoder)
+            job = Job(order, conditions, place, clock, self._prompts, mapping, self._encoder)
             with self.device.counting():
                 result, latents, frames = job.run()
         if occupant.alone:

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 
 import torch
 from opentelemetry import trace
-from PIL import Image
 
 from wanworker.generator import metrics
+from wanworker.generator.conditions import Conditions
 from wanworker.generator.control import JobControl
 from wanworker.generator.decoding import Frames, decode
 from wanworker.generator.denoising import Embeddings, PromptCache, Step, Task, count_tokens, denoise, encode_text
@@ -90,8 +90,8 @@ class Job:
 
     order: Order
     """What to make."""
-    image: Image.Image | None
-    """The first frame, of exactly the frame's size."""
+    conditions: Conditions
+    """The pictures that it is given."""
     place: Place
     """Where it is made."""
     clock: StageClock
@@ -148,7 +148,7 @@ class Job:
         with self.clock.stage(Stage.DENOISING, settings.steps) as span:
             span.set_attribute(names.ATTR_STEPS, settings.steps)
             span.set_attribute(names.ATTR_GUIDANCE, settings.guidance_scale)
-            task = Task(settings, flow_shift, embeddings, self.order.seed, self.image)
+            task = Task(settings, flow_shift, embeddings, self.order.seed, self.conditions)
             return denoise(self.model, task, lambda step: self._after_step(step, span), self.control)
 
     def _after_step(self, step: Step, span: trace.Span) -> None:
@@ -161,7 +161,7 @@ class Job:
         self.clock.tracker.advance(step.number / settings.steps, step.number, settings.steps)
         if self.mapping and interval and step.number % interval == 0 and step.number < settings.steps:
             clean = step.clean
-            if self.image is not None and self.model.shape.token_timesteps:
+            if self.conditions.first is not None and self.model.shape.token_timesteps:
                 # The given frame is put in place only at the end; until then there is noise.
                 clean = clean[:, :, 1:]
             self.control.emit(make_preview(self.mapping, clean, step.number))

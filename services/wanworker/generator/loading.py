@@ -139,7 +139,7 @@ def _check_kind(row: ModelRow, source: Source, shape: ModelShape) -> None:
     """The checkpoint must be what the registry takes it for."""
     index = source.folder / INDEX
     found = read_json(source, index).get("_class_name")
-    wanted = "WanImageToVideoPipeline" if row.kind is PipelineKind.IMAGE else "WanPipeline"
+    wanted = row.kind.value.partition(",")[0]
     if found != wanted:
         raise model_broken(row.name, index, f"it is a {found}, not a {wanted}")
     if row.kind is PipelineKind.TEXT_OR_IMAGE and not shape.token_timesteps:

@@ -104,6 +104,12 @@ class Order:
     """The file to write."""
     reference_image: bytes | None = None
     """The first frame, encoded as PNG, JPEG or WebP."""
+    last_frame: bytes | None = None
+    """The last frame, encoded alike."""
+    subject_images: tuple[bytes, ...] = ()
+    """Pictures of what is to be shown, encoded alike."""
+    extended_clip: bytes | None = None
+    """An MP4 whose end becomes the beginning."""
     crop_width: int | None = None
     """Width to crop to; None keeps all."""
     crop_height: int | None = None

@@ -6,14 +6,12 @@ import logging
 from collections.abc import AsyncGenerator
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from PIL import Image
-
 from wanworker.generator.checks import check_order
+from wanworker.generator.conditions import Conditions, read_conditions
 from wanworker.generator.control import JobControl
 from wanworker.generator.device_queue import DeviceQueue, Ticket
 from wanworker.generator.engine import Cost, Engine
 from wanworker.generator.errors import JobCancelledError, draining
-from wanworker.generator.reference_image import read_reference_image
 from wanworker.generator.registry import Capability, ModelRow, find_row
 from wanworker.generator.request import Event, FileFormat, Order, Queued, Result, Settings
 from wanworker.generator.settings import GeneratorSettings
@@ -49,7 +47,7 @@ class Runner:
         if self.engine.lost is not None:
             raise self.engine.lost
         cost = await asyncio.to_thread(self.engine.cost, order.settings)  # a missing model fails here, before it queues
-        image = await self._read_image(order)
+        conditions = await asyncio.to_thread(read_conditions, order, self._settings.max_reference_pixels)
         priority = _STILL_PRIORITY if order.settings.is_still else _VIDEO_PRIORITY
         ticket = self.queue.join(priority, _RETRY_SECONDS, cost.share)
         try:
@@ -59,7 +57,7 @@ class Runner:
             self.queue.leave(ticket)
             raise
         _LOGGER.info("Job starts on %s", row.name)
-        events = self._run(order, image, ticket)
+        events = self._run(order, conditions, ticket)
         try:
             async for event in events:
                 yield event
@@ -102,19 +100,7 @@ class Runner:
         await asyncio.to_thread(self._threads.shutdown)
         self.engine.close()
 
-    async def _read_image(self, order: Order) -> Image.Image | None:
-        if order.reference_image is None:
-            return None
-        settings = order.settings
-        return await asyncio.to_thread(
-            read_reference_image,
-            order.reference_image,
-            settings.width,
-            settings.height,
-            self._settings.max_reference_pixels,
-        )
-
-    async def _run(self, order: Order, image: Image.Image | None, ticket: Ticket) -> AsyncGenerator[Event, None]:
+    async def _run(self, order: Order, conditions: Conditions, ticket: Ticket) -> AsyncGenerator[Event, None]:
         """The device's part. The device is given back when the thread is done, not when the caller is gone."""
         loop = asyncio.get_running_loop()
         inbox: asyncio.Queue[Event | None] = asyncio.Queue()
@@ -130,7 +116,7 @@ class Runner:
             tell(None)
 
         context = contextvars.copy_context()  # carries the call's span into the thread
-        future = self._threads.submit(context.run, self.engine.generate, order, image, control)
+        future = self._threads.submit(context.run, self.engine.generate, order, conditions, control)
         future.add_done_callback(finished)
         try:
             while (event := await inbox.get()) is not None:

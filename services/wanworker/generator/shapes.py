@@ -12,7 +12,7 @@ class ModelShape:
     """Sizes of a checkpoint's parts."""
 
     layers: int
-    """Transformer blocks."""
+    """Transformer blocks, control blocks included."""
     dim: int
     """Width of the transformer."""
     ffn_dim: int
@@ -77,7 +77,7 @@ def read_shape(source: Source, row: ModelRow) -> ModelShape:
     names = components(source)
     try:
         return ModelShape(
-            layers=transformer["num_layers"],
+            layers=transformer["num_layers"] + len(transformer.get("vace_layers") or ()),
             dim=transformer["num_attention_heads"] * transformer["attention_head_dim"],
             ffn_dim=transformer["ffn_dim"],
             patch=tuple(transformer["patch_size"]),
