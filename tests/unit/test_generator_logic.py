@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as limits
 from hypothesis import strategies as st
 
 from wanworker.generator.checks import check_order
@@ -214,6 +215,7 @@ class TestEstimate:
         assert resident / 1e9 == pytest.approx(14.7, rel=0.02)
         assert evicted <= resident
 
+    @limits(deadline=None)
     @given(
         st.integers(1, 80).map(lambda n: 16 * n),
         st.integers(1, 80).map(lambda n: 16 * n),
@@ -332,6 +334,7 @@ class TestProgress:
         tracker.advance(0.001, 1, 1000)
         assert len(events) == 2
 
+    @limits(deadline=None)
     @given(st.lists(st.tuples(st.sampled_from(list(Stage)), st.floats(0, 1)), max_size=20))
     def test_never_falls(self, moves: list[tuple[Stage, float]]) -> None:
         tracker, events, _ = self.tracker()

@@ -103,6 +103,7 @@ def encode_text(model: LoadedModel, prompt: str, cache: PromptCache) -> torch.Te
                 max_sequence_length=model.shape.prompt_tokens,
                 device=model.device.torch,
             )
+            model.rest_text_encoder()
         cache.put(model.revision, prompt, embedding)
     return embedding.to(model.device.torch)
 

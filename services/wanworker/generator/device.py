@@ -65,6 +65,7 @@ class Device:
         name: str = "auto",
         dtype: Literal["auto", "float32", "bfloat16"] = "auto",
         memory_budget_bytes: int | None = None,
+        vae_dtype: Literal["auto", "float32", "bfloat16"] = "auto",
     ) -> None:
         """All as in the settings.
 
@@ -79,6 +80,8 @@ class Device:
         if self.torch.type not in ("cpu", "cuda"):
             raise ValueError(f"device {name!r} is neither cpu nor cuda")
         self.dtype = self._fastest_dtype() if dtype == "auto" else getattr(torch, dtype)
+        self.vae_dtype = getattr(torch, vae_dtype if vae_dtype != "auto" else "bfloat16" if self.is_cuda else "float32")
+        """Precision of the autoencoder."""
         self._limit = memory_budget_bytes
         self.budget = None if self.is_cuda or memory_budget_bytes is None else MemoryBudget(memory_budget_bytes)
         """Who counts main memory; None on a GPU, whose allocator counts, and where nothing is limited."""
@@ -95,6 +98,11 @@ class Device:
     def dtype_bytes(self) -> int:
         """Bytes of a weight of transformer or text encoder."""
         return int(torch.empty(0, dtype=self.dtype).element_size())
+
+    @property
+    def vae_bytes(self) -> int:
+        """Bytes of a number of the autoencoder."""
+        return int(torch.empty(0, dtype=self.vae_dtype).element_size())
 
     @property
     def label(self) -> str:

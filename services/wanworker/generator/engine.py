@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import torch
 
 from wanworker.generator import metrics, sources
+from wanworker.generator.acceleration import accelerate
 from wanworker.generator.checks import check_settings
 from wanworker.generator.conditions import Conditions
 from wanworker.generator.control import JobControl
@@ -35,6 +36,7 @@ from wanworker.generator.job import Job, Place, StageClock
 from wanworker.generator.loading import LoadedModel, load
 from wanworker.generator.muxing import EncoderOptions
 from wanworker.generator.occupancy import Occupancy, Share, side_by_side_bytes
+from wanworker.generator.plans import PLANS, MemoryPlan, choose_plan
 from wanworker.generator.previews import LatentRgbFit
 from wanworker.generator.progress import ProgressTracker
 from wanworker.generator.registry import ModelRow, find_row
@@ -73,7 +75,7 @@ class Engine:
         self._settings = settings
         threads = settings.threads or usable_cores()
         torch.set_num_threads(threads)
-        self.device = Device(settings.device, settings.dtype, settings.memory_budget_bytes)
+        self.device = Device(settings.device, settings.dtype, settings.memory_budget_bytes, settings.vae_dtype)
         cache = settings.cache_dir.expanduser()
         self.costs = CostModel(self.device.torch.type, cache / "speeds.json")
         self._rgb_fit = LatentRgbFit(cache / "latent_rgb")
@@ -116,23 +118,26 @@ class Engine:
         with self._lock:
             model = self._models.get(row.name)
         shape = model.shape if model else read_shape(sources.locate(row, self._settings), row)
-        pieces = work(shape, settings, load_bytes=self._load_bytes(model, shape))
+        plan = model.plan if model else self._plan(row, shape)
+        planned = plan.applied_to(settings)
+        pieces = work(shape, planned, load_bytes=0 if model else self._weight_bytes(shape))
         return Cost(
-            needed_bytes=peak_bytes(shape, settings, self.device.dtype_bytes),
+            needed_bytes=peak_bytes(shape, planned, self.device.dtype_bytes, self.device.vae_bytes),
             available_bytes=self.device.available_bytes(self._resident_bytes()),
             prediction=self.costs.predict(self._cost_key(row), pieces),
-            share=self._share(row, shape, settings),
+            share=self._share(row, shape, planned),
         )
 
     def _share(self, row: ModelRow, shape: ModelShape, settings: Settings) -> Share:
         width = self.device.dtype_bytes
+        away = shape.text_parameters * width if settings.memory.evict_text_encoder else 0
         resident = resident_bytes(shape, settings, width)
         return Share(
             model=row.name,
-            weights=weight_bytes(shape, width),
+            weights=self._weight_bytes(shape) - away,
             resident=resident,
             step=max(0, denoising_bytes(shape, settings, width) - resident),
-            decode=decoding_bytes(shape, settings),
+            decode=decoding_bytes(shape, settings, self.device.vae_bytes),
         )
 
     def _resident_bytes(self) -> int:
@@ -153,12 +158,28 @@ class Engine:
                     return self._models[row.name]
             source = sources.locate(row, self._settings, download=True)
             self._make_room()
-            self.device.check_room(weight_bytes(read_shape(source, row), self.device.dtype_bytes))
+            shape = read_shape(source, row)
+            self.device.check_room(self._weight_bytes(shape))
             model = load(row, source, self.device)
-            self.device.count(model.weights())
-            with self._lock:
-                self._models[row.name] = model
+            model.plan = self._plan(row, shape)
+            self.adopt(model)
             return model
+
+    def adopt(self, model: LoadedModel) -> None:
+        """Takes in a model that was loaded, or made, elsewhere, and sets it up for the device."""
+        for transformer in model.transformers:
+            attention, compiled = self._settings.attention, self._settings.compile_transformer
+            accelerate(transformer, self.device, attention=attention, compiled=compiled)
+        model.rest_text_encoder()
+        self.device.count(model.weights())
+        with self._lock:
+            self._models[model.row.name] = model
+
+    def _plan(self, row: ModelRow, shape: ModelShape) -> MemoryPlan:
+        if not self.device.is_cuda:
+            return PLANS[0]  # main memory has nowhere to offload to
+        device = self.device
+        return choose_plan(shape, row, device.total_bytes(), device.dtype_bytes, device.vae_bytes)
 
     def generate(self, order: Order, conditions: Conditions, control: JobControl) -> Result:
         """Runs a job from start to end.
@@ -259,8 +280,8 @@ class Engine:
         """Keeps the speeds that this job showed. The first step warms up, so it counts only if it is alone."""
         seconds = {each.stage: each.seconds for each in result.stages}
         steps = result.settings.steps
-        loaded = weight_bytes(model.shape, self.device.dtype_bytes)
-        for piece in work(model.shape, result.settings, load_bytes=loaded):
+        loaded = self._weight_bytes(model.shape)
+        for piece in work(model.shape, model.plan.applied_to(result.settings), load_bytes=loaded):
             if piece.stage not in seconds:
                 continue
             took, amount = seconds[piece.stage], 1.0
@@ -269,10 +290,8 @@ class Engine:
             self.costs.observe(self._cost_key(row), piece, took / amount)
         self.costs.save()
 
-    def _load_bytes(self, model: LoadedModel | None, shape: ModelShape) -> int:
-        if model is None:
-            return weight_bytes(shape, self.device.dtype_bytes)
-        return 0
+    def _weight_bytes(self, shape: ModelShape) -> int:
+        return weight_bytes(shape, self.device.dtype_bytes, self.device.vae_bytes)
 
     def _cost_key(self, row: ModelRow) -> str:
         return f"{row.name}|{self.device.key}"

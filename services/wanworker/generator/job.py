@@ -181,7 +181,7 @@ class Job:
             beside = self.place.decodes_beside()
             if not beside:
                 turns.enter_context(self.control.steps.held())
-            tiled = self.order.settings.memory.tiled_decode
+            tiled = self.model.plan.applied_to(self.order.settings).memory.tiled_decode
             return decode(self.model, latents, tiled=tiled, on_piece=on_piece)
 
     def _mux(self, frames: Frames) -> tuple[FrameStatistics, bytes]:

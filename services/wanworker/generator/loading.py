@@ -12,6 +12,7 @@ from transformers.utils import logging as transformers_logging
 
 from wanworker.generator.device import Device, is_out_of_memory
 from wanworker.generator.errors import model_broken
+from wanworker.generator.plans import PLANS, MemoryPlan
 from wanworker.generator.previews import LatentRgb, read_latent_rgb
 from wanworker.generator.registry import ModelRow, PipelineKind
 from wanworker.generator.shapes import ModelShape, read_shape
@@ -48,6 +49,8 @@ class LoadedModel:
     """The pipeline's scalar options: `expand_timesteps`, `boundary_ratio`."""
     latent_rgb: LatentRgb | None = None
     """Map for previews, if the checkpoint brings one."""
+    plan: MemoryPlan = PLANS[0]
+    """How it lies in the device's memory."""
     text_lock: threading.RLock = field(default_factory=threading.RLock)
     """Held while the text encoder is used, loaded or dropped."""
     block_caches: dict[str, BlockCache] = field(init=False)
@@ -83,9 +86,17 @@ class LoadedModel:
             self.modules["text_encoder"] = None
         self.device.free_caches()
 
-    def ensure_text_encoder(self) -> None:
-        """Loads the text encoder again if it was evicted."""
+    def rest_text_encoder(self) -> None:
+        """Puts the text encoder where the plan wants it between prompts."""
         with self.text_lock:
+            if self.plan.offload_text_encoder and self.modules["text_encoder"] is not None:
+                self.modules["text_encoder"].to("cpu")
+
+    def ensure_text_encoder(self) -> None:
+        """Brings the text encoder back if it was evicted or offloaded."""
+        with self.text_lock:
+            if self.modules["text_encoder"] is not None:
+                self.modules["text_encoder"].to(self.device.torch)
             if self.modules["text_encoder"] is None:
                 others = {name: None for name in self.modules if name != "text_encoder"}
                 self.modules["text_encoder"] = _read(self.source, self.device, **others).text_encoder
@@ -119,7 +130,7 @@ def _read(source: Source, device: Device, **replaced: Any) -> Any:
         "transformer": device.dtype,
         "transformer_2": device.dtype,
         "text_encoder": device.dtype,
-        "vae": torch.float32,
+        "vae": device.vae_dtype,
         "image_encoder": torch.float32,
     }
     present = set(components(source))

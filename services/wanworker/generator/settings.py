@@ -37,6 +37,15 @@ class GeneratorSettings(ServiceSettings):
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="Precision of transformer and text encoder; `auto` takes the faster one of the device."
     )
+    vae_dtype: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="Precision of the autoencoder; `auto` is bf16 on CUDA and fp32 elsewhere."
+    )
+    attention: Literal["auto", "native", "_native_cudnn"] = Field(
+        "auto", description="Attention kernels on CUDA; `auto` times cuDNN's against torch's own and takes the faster."
+    )
+    compile_transformer: bool = Field(
+        False, description="Compile the transformer's blocks on CUDA; the first job of each size then takes longer."
+    )
     memory_budget_bytes: int | None = Field(
         None,
         ge=1,
