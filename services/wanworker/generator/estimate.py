@@ -103,7 +103,8 @@ def tile_overhead(settings: Settings) -> float:
 def weight_bytes(shape: ModelShape, dtype_bytes: int, vae_bytes: int = _FP32) -> int:
     """Memory of all weights."""
     return (
-        (shape.transformer_parameters + shape.text_parameters) * dtype_bytes
+        shape.transformer_file_bytes
+        + (shape.transformer_parameters + shape.text_parameters) * dtype_bytes
         + shape.vae_parameters * vae_bytes
         + shape.image_parameters * _FP32
     )

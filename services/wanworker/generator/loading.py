@@ -4,6 +4,7 @@ import logging
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import diffusers
@@ -111,7 +112,11 @@ def load(row: ModelRow, source: Source, device: Device) -> LoadedModel:
     """
     shape = read_shape(source, row)
     _check_kind(row, source, shape)
-    pipeline = _read(source, device)
+    pipeline = _read(source, device, **({} if source.transformer is None else {"transformer": None}))
+    if source.transformer is not None:
+        pipeline.transformer = _read_single_file(row, source, source.transformer, device)
+    if source.lora is not None:
+        _add_lora(pipeline, source, source.lora)
     options = {name: value for name, value in pipeline.config.items() if name in ("expand_timesteps", "boundary_ratio")}
     modules = dict(pipeline.components)
     model = LoadedModel(row, source, revision(source), shape, device, modules, options, read_latent_rgb(source))
@@ -144,6 +149,41 @@ def _read(source: Source, device: Device, **replaced: Any) -> Any:
         if is_out_of_memory(error):
             raise
         raise model_broken(source.name, source.folder, f"{type(error).__name__}: {error}"[:500]) from error
+
+
+def _read_single_file(row: ModelRow, source: Source, path: Path, device: Device) -> Any:
+    """A transformer from one file. GGUF weights stay packed and are unpacked layer by layer as they are used."""
+    control = row.kind is PipelineKind.CONTROL
+    kind = _DIFFUSERS.WanVACETransformer3DModel if control else _DIFFUSERS.WanTransformer3DModel
+    packed = path.suffix == ".gguf"
+    quantization = _DIFFUSERS.GGUFQuantizationConfig(compute_dtype=device.dtype) if packed else None
+    try:
+        transformer = kind.from_single_file(
+            str(path),
+            config=str(source.folder),
+            subfolder="transformer",
+            quantization_config=quantization,
+            torch_dtype=device.dtype,
+            local_files_only=True,
+        )
+        return transformer.to(device.torch)
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        raise model_broken(source.name, path, f"{type(error).__name__}: {error}"[:500]) from error
+
+
+def _add_lora(pipeline: Any, source: Source, path: Path) -> None:
+    """Merges a LoRA into the transformer; packed weights cannot take it in, so there it stays beside them."""
+    try:
+        pipeline.load_lora_weights(str(path.parent), weight_name=path.name, local_files_only=True)
+        if source.transformer is None or source.transformer.suffix != ".gguf":
+            pipeline.fuse_lora(components=["transformer"])
+            pipeline.unload_lora_weights()
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        raise model_broken(source.name, path, f"{type(error).__name__}: {error}"[:500]) from error
 
 
 def _check_kind(row: ModelRow, source: Source, shape: ModelShape) -> None:

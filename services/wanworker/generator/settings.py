@@ -24,6 +24,14 @@ class GeneratorSettings(ServiceSettings):
     model_paths: dict[str, Path] = Field(
         default_factory=dict, description="Folders in diffusers layout by model name, as JSON; they win over the hub."
     )
+    transformer_paths: dict[str, Path] = Field(
+        default_factory=dict,
+        description="Single-file transformers (GGUF or safetensors, in Wan's own layout) by model name, as JSON; the "
+        "rest of the model comes from its folder.",
+    )
+    lora_paths: dict[str, Path] = Field(
+        default_factory=dict, description="LoRA files (safetensors) by model name, as JSON; merged at loading."
+    )
     models_dir: Path | None = Field(None, description="Folder with a checkpoint folder a model, named as the model is.")
     model_revisions: dict[str, str] = Field(
         default_factory=dict, description="Hub revisions by model name, as JSON; better a commit than a branch."

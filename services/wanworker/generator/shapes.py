@@ -49,6 +49,8 @@ class ModelShape:
     """Of the autoencoder."""
     image_parameters: int
     """Of the image encoder; 0 without one."""
+    transformer_file_bytes: int = 0
+    """Length of a single-file transformer, whose weights stay packed as they are there; 0 without one."""
 
     def latent_frames(self, frames: int) -> int:
         """Latent frames of a clip."""
@@ -91,11 +93,16 @@ def read_shape(source: Source, row: ModelRow) -> ModelShape:
             vae_patch=vae.get("patch_size") or 1,
             stride=vae.get("scale_factor_spatial", 8),
             frame_stride=vae.get("scale_factor_temporal", 4),
-            transformer_parameters=sum(count_parameters(source, name) for name in names if "transformer" in name),
+            transformer_parameters=sum(
+                count_parameters(source, name)
+                for name in names
+                if "transformer" in name and (name != "transformer" or source.transformer is None)
+            ),
             text_parameters=count_parameters(source, "text_encoder"),
             text_embedding_parameters=text["vocab_size"] * text["d_model"],
             vae_parameters=count_parameters(source, "vae"),
             image_parameters=count_parameters(source, "image_encoder") if "image_encoder" in names else 0,
+            transformer_file_bytes=0 if source.transformer is None else source.transformer.stat().st_size,
         )
     except KeyError as error:
         raise model_broken(source.name, folder, f"its configuration lacks {error}") from error
