@@ -133,7 +133,9 @@ async def test_jobs_wait_in_line_and_the_line_ends_somewhere(generator: RunningG
     with opened_at_last(Gate(at=1)) as gate, watched_forwards(generator.engine, gate):
         running = asyncio.ensure_future(generator.generate())
         await until(gate.reached.is_set)
-        video, other = (asyncio.ensure_future(generator.generate(seed=seed)) for seed in (1, 2))
+        video = asyncio.ensure_future(generator.generate(seed=1))
+        await until(lambda: generator.runner.queue.waiting == 1)
+        other = asyncio.ensure_future(generator.generate(seed=2))
         await until(lambda: generator.runner.queue.waiting == 2)
         full = await failure(generator.stub.Generate(generate_request()))
         status = await asyncio.wait_for(generator.stub.GetStatus(generator_pb2.GeneratorServiceGetStatusRequest()), 2)

@@ -91,7 +91,8 @@ async def test_a_lost_device_is_answered_and_the_process_asks_for_a_new_one(tmp_
             lost = await failure_once_started(stub, generate_request(width=96))
             await asyncio.to_thread(until, lambda: len(codes) == 1)
             await asyncio.to_thread(until, lambda: len(processes) == 2)
-            found = await failure_once_started(stub, generate_request(prompt=""))  # it is there again
+            still = generate_request(frames=1, reference_image=b"x")
+            found = await failure_once_started(stub, still)  # until it is there again
             events = [event async for event in stub.Generate(generate_request(), timeout=60)]
     finally:
         stopped.set()
