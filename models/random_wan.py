@@ -52,6 +52,10 @@ class RandomWanConfig:
     """One timestep a token, as Wan2.2-TI2V has it: the first frame can then be given."""
     from_image: bool = False
     """A transformer that takes the first frame as extra channels and through an image encoder, as Wan2.1-I2V does."""
+    control: bool = False
+    """A transformer with control blocks, as Wan2.1-VACE has it."""
+    folded: bool = False
+    """An autoencoder that folds 2 × 2 pixels into channels and 16 × 16 into a latent, as Wan2.2-TI2V's does."""
     flow_shift: float = 3.0
     """Shift of the schedule."""
     seed: int = 0
@@ -89,16 +93,22 @@ def build_modules(config: RandomWanConfig) -> dict[str, Any]:
         num_heads=4,
         dropout_rate=0.0,
     )
-    transformer = _DIFFUSERS.WanTransformer3DModel(
+    kind = _DIFFUSERS.WanVACETransformer3DModel if config.control else _DIFFUSERS.WanTransformer3DModel
+    more: dict[str, Any] = _IMAGE_INPUT if config.from_image else {}
+    if config.control:
+        more = {"vace_layers": [0], "vace_in_channels": 96}
+    if config.folded:
+        more = {"in_channels": 48, "out_channels": 48}
+    transformer = kind(
         num_attention_heads=config.heads,
         attention_head_dim=config.head_dim,
         text_dim=config.text_dim,
         freq_dim=64,
         ffn_dim=config.ffn_dim,
         num_layers=config.layers,
-        **(_IMAGE_INPUT if config.from_image else {}),
+        **more,
     )
-    vae = _DIFFUSERS.AutoencoderKLWan(base_dim=config.vae_dim, dim_mult=[1, 2, 2, 2], num_res_blocks=1)
+    vae = _build_autoencoder(config)
     scheduler = _DIFFUSERS.UniPCMultistepScheduler(
         prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=config.flow_shift
     )
@@ -111,6 +121,23 @@ def build_modules(config: RandomWanConfig) -> dict[str, Any]:
         "vae": vae,
         "scheduler": scheduler,
     }
+
+
+def _build_autoencoder(config: RandomWanConfig) -> Any:
+    folded: dict[str, Any] = {}
+    if config.folded:
+        folded = {
+            "decoder_base_dim": 2 * config.vae_dim,
+            "z_dim": 48,
+            "in_channels": 12,
+            "out_channels": 12,
+            "patch_size": 2,
+            "is_residual": True,
+            "scale_factor_spatial": 16,
+            "latents_mean": [0.0] * 48,
+            "latents_std": [1.0] * 48,
+        }
+    return _DIFFUSERS.AutoencoderKLWan(base_dim=config.vae_dim, dim_mult=[1, 2, 2, 2], num_res_blocks=1, **folded)
 
 
 def build_image_encoder() -> dict[str, Any]:
@@ -142,12 +169,14 @@ def build(folder: Path, config: RandomWanConfig | None = None) -> Path:
     """Writes the checkpoint into `folder` and returns it."""
     config = config or RandomWanConfig()
     modules = build_modules(config)
-    if config.from_image:
+    if config.control:
+        pipeline = _DIFFUSERS.WanVACEPipeline(**modules)
+    elif config.from_image:
         pipeline = _DIFFUSERS.WanImageToVideoPipeline(**modules)
     else:
         pipeline = _DIFFUSERS.WanPipeline(**modules, expand_timesteps=config.expand_timesteps)
     pipeline.save_pretrained(folder)
-    (folder / "latent_rgb.json").write_text(json.dumps(random_latent_rgb(config.seed)))
+    (folder / "latent_rgb.json").write_text(json.dumps(random_latent_rgb(config.seed, 48 if config.folded else 16)))
     return folder
 
 

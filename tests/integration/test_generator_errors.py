@@ -23,6 +23,7 @@ from tests.support.generator import (
 )
 from wanworker.v1 import generator_pb2, types_pb2
 
+P, VACE = picture(), "wan2.1-vace-1.3b"
 MP4, PNG = types_pb2.OUTPUT_FORMAT_MP4, types_pb2.OUTPUT_FORMAT_PNG
 
 
@@ -36,7 +37,17 @@ async def generator() -> AsyncIterator[RunningGenerator]:
     ("changes", "reason", "field"),
     [
         ({"model": "sora"}, "MODEL_UNKNOWN", "settings.model"),
-        ({"model": "wan2.1-vace-1.3b"}, "UNSUPPORTED", "settings.model"),
+        ({"model": "wan2.2-ti2v-5b", "height": 64, "reference_image": P, "last_frame": P}, "UNSUPPORTED", "last_frame"),
+        ({"reference_image": P, "last_frame": P}, "UNSUPPORTED", "last_frame"),
+        ({"subject_images": [P]}, "UNSUPPORTED", "subject_images"),
+        ({"extended_clip": b"x"}, "UNSUPPORTED", "extended_clip"),
+        ({"model": VACE, "last_frame": P}, "BAD_FIELD", "last_frame"),
+        ({"model": VACE, "reference_image": P, "extended_clip": b"x"}, "BAD_FIELD", "extended_clip"),
+        ({"model": VACE, "frames": 1, "subject_images": [P, P]}, "BAD_FIELD", "subject_images"),
+        ({"model": VACE, "subject_images": [P, P, P]}, "BAD_FIELD", "subject_images"),
+        ({"model": VACE, "speed": {"step_cache_threshold": 0.1}}, "BAD_FIELD", "settings.speed.step_cache_threshold"),
+        ({"model": VACE, "subject_images": [P] * 5, "frames": 33}, None, "subject_images"),
+        ({"speed": {"guidance_cutoff": 1.5}}, None, "settings.speed.guidance_cutoff"),
         ({"model": "wan2.1-t2v-1.3b", "reference_image": picture()}, "UNSUPPORTED", "reference_image"),
         ({"model": "wan2.1-i2v-14b-480p"}, "UNSUPPORTED", "reference_image"),
         ({"model": "wan2.1-i2v-14b-480p", "frames": 1}, "UNSUPPORTED", "settings.frames"),

@@ -30,7 +30,7 @@ from wanworker.v1 import generator_pb2, types_pb2
 
 @pytest_asyncio.fixture
 async def generator() -> AsyncIterator[RunningGenerator]:
-    async with running_generator(preload=True, warm_up_job=False, queue_limit=2) as running:
+    async with running_generator(preload=True, warm_up_job=False, queue_limit=2, concurrent_jobs=1) as running:
         yield running
 
 
@@ -135,21 +135,24 @@ async def test_jobs_wait_in_line_and_the_line_ends_somewhere(generator: RunningG
         await until(gate.reached.is_set)
         video = asyncio.ensure_future(generator.generate(seed=1))
         await until(lambda: generator.runner.queue.waiting == 1)
-        still = asyncio.ensure_future(generator.generate(frames=1))
+        other = asyncio.ensure_future(generator.generate(seed=2))
         await until(lambda: generator.runner.queue.waiting == 2)
         full = await failure(generator.stub.Generate(generate_request()))
         status = await asyncio.wait_for(generator.stub.GetStatus(generator_pb2.GeneratorServiceGetStatusRequest()), 2)
         await generator.stub.Estimate(generator_pb2.EstimateRequest(settings=generation_settings()), timeout=2)
+        still = asyncio.ensure_future(generator.generate(frames=1))
+        await until(lambda: generator.runner.queue.running == 2)  # videos are no reason for a still to wait
         gate.opened.set()
         await running
         done, _ = await asyncio.wait((video, still), return_when=asyncio.FIRST_COMPLETED)
+        second = await other
 
     assert (full.code, full.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "QUEUE_FULL")
     assert full.retry_after_seconds
     assert (status.running, status.queued, status.queue_limit) == (1, 2, 2)
     assert done == {still}  # stills go first
-    positions = [event.queued.position for event in (await video).events if event.HasField("queued")]
-    assert positions == [0, 1, 0]
+    positions = [event.queued.position for event in second.events if event.HasField("queued")]
+    assert positions == [1, 0]
 
 
 async def test_a_caller_that_leaves_the_line_makes_room(generator: RunningGenerator) -> None:
@@ -170,7 +173,7 @@ async def test_a_caller_that_leaves_the_line_makes_room(generator: RunningGenera
 
 
 async def test_draining_ends_the_running_job_and_turns_the_others_away() -> None:
-    async with running_generator(preload=True, warm_up_job=False) as generator:
+    async with running_generator(preload=True, warm_up_job=False, concurrent_jobs=1) as generator:
         with opened_at_last(Gate(at=1)) as gate, watched_forwards(generator.engine, gate):
             running = asyncio.ensure_future(generator.generate())
             await until(gate.reached.is_set)

@@ -43,6 +43,37 @@ def test_presets(job_type: JobType, quality: Quality, guidance: float, steps: in
     assert (settings.frames == 1) is job_type.still
 
 
+def test_sizes_are_multiples_of_what_the_model_says() -> None:
+    coarse = replace(WAN, size_multiple=32)
+    resolved = resolve(JobSpec("a cat", model="wan"), (coarse, DEMO))
+    assert (resolved.settings.width, resolved.settings.height) == (1280, 736)
+
+
+@pytest.mark.parametrize(
+    ("reference", "available", "job_type", "expected"),
+    [
+        (True, True, JobType.VIDEO_FAST, "i2v"),
+        (False, True, JobType.VIDEO_FAST, "wan"),
+        (False, True, JobType.IMAGE_FAST, "wan"),
+    ],
+)
+def test_an_image_goes_to_a_model_at_hand_that_takes_one(
+    reference: bool, available: bool, job_type: JobType, expected: str
+) -> None:
+    both = frozenset({Capability.TEXT_TO_VIDEO, Capability.TEXT_TO_IMAGE})
+    default = replace(WAN, capabilities=both, is_default=True)
+    absent = replace(DEMO, name="absent", is_default=False)
+    capable = replace(absent, name="i2v", is_available=available)
+    spec = JobSpec("a cat", job_type=job_type, reference=ReferenceImage(data=b"x") if reference else None)
+    assert resolve(spec, (default, absent, capable)).settings.model == expected
+    named = replace(spec, model="wan")
+    if reference:
+        with pytest.raises(InvalidArgumentError):
+            resolve(named, (default, absent, capable))  # who names a model gets that one
+        with pytest.raises(InvalidArgumentError):
+            resolve(spec, (default, absent))
+
+
 def test_what_the_spec_says_goes_before_the_preset() -> None:
     settings = settings_of(quality=Quality.HIGH, steps=3, guidance_scale=1.0, fps=24)
     assert (settings.steps, settings.guidance_scale, settings.fps) == (3, 1.0, 24)

@@ -16,8 +16,9 @@ from PIL import Image
 from tests.support.generator import boxes, copied_checkpoint, generator_settings, picture, random_checkpoint, read_video
 from wanworker.generator import device as device_module
 from wanworker.generator import sources
+from wanworker.generator.conditions import Conditions
 from wanworker.generator.decoding import decode, to_frames
-from wanworker.generator.denoising import Embeddings, PromptCache, Step, denoise, encode_text
+from wanworker.generator.denoising import Embeddings, PromptCache, Step, Task, denoise, encode_text
 from wanworker.generator.device import Device, is_device_lost, is_out_of_memory, usable_cores
 from wanworker.generator.loading import LoadedModel, load
 from wanworker.generator.muxing import EncoderOptions, crop_centre, encode_still, encode_video
@@ -43,6 +44,10 @@ def model() -> LoadedModel:
 def embeddings(model: LoadedModel) -> Embeddings:
     cache = PromptCache(2)
     return Embeddings(encode_text(model, "a fox", cache), encode_text(model, "", cache))
+
+
+def task(model: LoadedModel, **changes: Any) -> Task:
+    return replace(Task(SMALL, 3.0, embeddings(model), 1), **changes)
 
 
 class TestSources:
@@ -177,8 +182,9 @@ class TestLoading:
             load(DEMO, sources.locate(DEMO, plain), Device("cpu", "float32"))
 
     def test_jobs_share_modules_but_not_schedulers(self, model: LoadedModel) -> None:
-        text = new_pipeline(model, 3.0, from_image=False)
-        image = new_pipeline(model, 5.0, from_image=True)
+        parts = {"transformer": model.modules["transformer"], "vae": model.vae}
+        text = new_pipeline(model, 3.0, parts, from_image=False)
+        image = new_pipeline(model, 5.0, parts, from_image=True)
         assert text.transformer is image.transformer is model.modules["transformer"]
         assert text.scheduler is not image.scheduler
         assert (text.scheduler.config.flow_shift, image.scheduler.config.flow_shift) == (3.0, 5.0)
@@ -192,7 +198,7 @@ class TestLoading:
 class TestDenoising:
     def test_the_reference_image_is_the_first_latent_frame(self, model: LoadedModel) -> None:
         image = Image.new("RGB", (64, 48), "red")
-        latents = denoise(model, SMALL, 3.0, embeddings(model), 1, image, lambda _: None)
+        latents = denoise(model, task(model, conditions=Conditions(first=image)), lambda _: None)
         pixels = torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1).float() / 127.5 - 1
         with torch.no_grad():
             encoded = model.vae.encode(pixels[None, :, None]).latent_dist.mode()
@@ -202,7 +208,7 @@ class TestDenoising:
 
     def test_one_step_works_and_its_guess_is_the_result(self, model: LoadedModel) -> None:
         seen: list[Step] = []
-        latents = denoise(model, replace(SMALL, steps=1), 3.0, embeddings(model), 1, None, seen.append)
+        latents = denoise(model, task(model, settings=replace(SMALL, steps=1)), seen.append)
         assert [step.number for step in seen] == [1]
         assert torch.allclose(seen[0].clean, latents, atol=1e-4)
 
@@ -210,10 +216,10 @@ class TestDenoising:
         def interrupt(_: Step) -> None:
             raise KeyError("stop")
 
-        expected = denoise(model, SMALL, 3.0, embeddings(model), 1, None, lambda _: None)
+        expected = denoise(model, task(model), lambda _: None)
         with pytest.raises(KeyError):
-            denoise(model, SMALL, 3.0, embeddings(model), 2, None, interrupt)
-        assert torch.equal(denoise(model, SMALL, 3.0, embeddings(model), 1, None, lambda _: None), expected)
+            denoise(model, task(model, seed=2), interrupt)
+        assert torch.equal(denoise(model, task(model), lambda _: None), expected)
 
     def test_prompt_cache_drops_the_oldest(self) -> None:
         cache = PromptCache(2)

@@ -2,15 +2,17 @@
 
 import asyncio
 import json
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as limits
 from hypothesis import strategies as st
 
-from wanworker.generator.checks import check_order, check_settings
+from wanworker.generator.checks import check_order
 from wanworker.generator.costs import CostModel, Prediction
 from wanworker.generator.device_queue import DeviceQueue
 from wanworker.generator.estimate import (
@@ -22,6 +24,7 @@ from wanworker.generator.estimate import (
     tile_overhead,
     work,
 )
+from wanworker.generator.occupancy import Share
 from wanworker.generator.progress import ProgressTracker
 from wanworker.generator.registry import ROWS, Capability, capable_models, find_row
 from wanworker.generator.request import FileFormat, Memory, Order, Progress, Settings, Stage, StageSeconds
@@ -71,9 +74,13 @@ class TestRegistry:
         assert row.flow_shift_for(1280, 720) == row.flow_shift_for(1920, 1088) == 5.0
         assert find_row("demo").flow_shift_for(256, 144) is None
 
-    def test_only_what_is_served_is_listed(self) -> None:
-        assert find_row("wan2.1-vace-1.3b").capabilities == frozenset()
+    def test_capable_models_can_do_all_that_is_asked(self) -> None:
+        assert capable_models(Capability.IMAGE_TO_VIDEO, Capability.LAST_FRAME) == ["wan2.1-vace-1.3b"]
         assert "demo" in capable_models(Capability.IMAGE_TO_VIDEO)
+
+    def test_distilled_rows_are_data(self) -> None:
+        row = find_row("wan2.1-t2v-14b-4step")
+        assert (row.steps, row.guidance_scale, row.solver_order, row.needs_lora) == (4, 1.0, 1, True)
 
     def test_unknown_name(self) -> None:
         with pytest.raises(InvalidArgumentError) as caught:
@@ -102,24 +109,42 @@ class TestChecks:
             check_order(replace(ORDER, settings=replace(SETTINGS, **settings), **order))
         assert [violation.field for violation in caught.value.violations] == [field]
 
-    def test_a_model_that_cannot_do_anything_yet(self) -> None:
-        with pytest.raises(InvalidArgumentError) as caught:
-            check_settings(replace(HD, model="wan2.1-vace-1.3b"))
-        assert caught.value.reason == "UNSUPPORTED"
-        assert "wan2.1-t2v-1.3b" in caught.value.metadata["capable"]
-
 
 class TestDeviceQueue:
     async def test_first_come_first_served_within_a_priority(self) -> None:
         queue = DeviceQueue(4)
-        running, video, other, still = (queue.join(priority) for priority in (1, 1, 1, 0))
+        running, video, other = (queue.join(1) for _ in range(3))
+        still, second_still = queue.join(0), queue.join(0)
         assert running.granted
-        assert [ticket.position for ticket in (still, video, other)] == [0, 1, 2]
+        assert still.granted  # a video is no reason for a still to wait
+        assert [ticket.position for ticket in (second_still, video, other)] == [0, 1, 2]
         queue.leave(running)
-        assert still.granted
+        assert not video.granted
         queue.leave(still)
+        assert second_still.granted
+        queue.leave(second_still)
         assert video.granted
         assert other.position == 0
+
+    async def test_what_does_not_fit_beside_the_others_waits_and_is_not_overtaken(self) -> None:
+        def fits(shares: Collection[Share]) -> bool:
+            return sum(share.resident for share in shares) <= 10
+
+        queue = DeviceQueue(4, holders=4, fits=fits)
+        first, large, small = (queue.join(share=Share("demo", 0, size, 0, 0)) for size in (8, 20, 1))
+        assert (first.granted, large.granted, small.granted) == (True, False, False)
+        queue.leave(first)
+        assert (large.granted, small.granted) == (True, False)  # alone, it is the engine's to refuse it
+        queue.leave(large)
+        assert small.granted
+
+    async def test_one_that_starts_at_once_takes_no_place_in_line(self) -> None:
+        queue = DeviceQueue(1)
+        queue.join(1)
+        queue.join(1)
+        assert queue.join(0).granted
+        with pytest.raises(ExhaustedError):
+            queue.join(0)
 
     async def test_limit(self) -> None:
         queue = DeviceQueue(1)
@@ -190,6 +215,7 @@ class TestEstimate:
         assert resident / 1e9 == pytest.approx(14.7, rel=0.02)
         assert evicted <= resident
 
+    @limits(deadline=None)
     @given(
         st.integers(1, 80).map(lambda n: 16 * n),
         st.integers(1, 80).map(lambda n: 16 * n),
@@ -308,6 +334,7 @@ class TestProgress:
         tracker.advance(0.001, 1, 1000)
         assert len(events) == 2
 
+    @limits(deadline=None)
     @given(st.lists(st.tuples(st.sampled_from(list(Stage)), st.floats(0, 1)), max_size=20))
     def test_never_falls(self, moves: list[tuple[Stage, float]]) -> None:
         tracker, events, _ = self.tracker()

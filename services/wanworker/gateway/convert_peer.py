@@ -156,4 +156,6 @@ def model_from_proto(message: generator_pb2.ModelInfo) -> ModelInfo:
         default_fps=message.default_fps,
         max_frames=message.max_frames,
         is_default=message.is_default,
+        is_available=message.available,
+        size_multiple=message.size_multiple or 16,
     )

@@ -27,6 +27,9 @@ class Capability(IntEnum):
     TEXT_TO_VIDEO = 1
     TEXT_TO_IMAGE = 2
     IMAGE_TO_VIDEO = 3
+    LAST_FRAME = 4
+    SUBJECT_IMAGES = 5
+    EXTEND_CLIP = 6
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,10 @@ class ModelInfo:
     """Most frames that it takes; 0 where the generator does not say."""
     is_default: bool = False
     """Whether a spec that names no model gets this one."""
+    is_available: bool = False
+    """Whether its files are on the generator's machine."""
+    size_multiple: int = 16
+    """Width and height must be multiples of this."""
 
 
 @dataclass(frozen=True)

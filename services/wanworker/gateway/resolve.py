@@ -3,7 +3,7 @@
 Rules, in the order in which they are applied:
 
 - model: the spec's, or the registry's default. Unknown: rejected with the known names.
-- size: the spec's, or the model's own default. Generated at the next multiple of 16, cropped back, and
+- size: the spec's, or the model's own default. Generated at the model's next multiple (16, or 32), cropped back, and
   reported.
 - preset: `quality`, or what the job type implies; `fps`, `steps` and `guidance_scale` of the spec go before
   it.
@@ -67,12 +67,21 @@ def nearest_frames(seconds: float, fps: int) -> int:
 
 def _model(spec: JobSpec, models: Sequence[ModelInfo]) -> ModelInfo:
     if not spec.model:
-        return next((model for model in models if model.is_default), models[0])
+        return _default_model(spec, models)
     for model in models:
         if model.name == spec.model:
             return model
     known = ", ".join(model.name for model in models)
     raise _rejection("spec.model", f"'{spec.model}' is not a model of the generator; known: {known}", "model.unknown")
+
+
+def _default_model(spec: JobSpec, models: Sequence[ModelInfo]) -> ModelInfo:
+    """The generator's default, or if that takes no image and there is one, the first at hand that does."""
+    default = next((model for model in models if model.is_default), models[0])
+    if spec.reference is None or spec.job_type.still or Capability.IMAGE_TO_VIDEO in default.capabilities:
+        return default
+    capable = (each for each in models if each.is_available and Capability.IMAGE_TO_VIDEO in each.capabilities)
+    return next(capable, default)
 
 
 def _check_capability(spec: JobSpec, model: ModelInfo, models: Sequence[ModelInfo]) -> None:
@@ -91,11 +100,13 @@ def _check_capability(spec: JobSpec, model: ModelInfo, models: Sequence[ModelInf
 def _size(spec: JobSpec, model: ModelInfo) -> tuple[int, int, tuple[int, int] | None, tuple[Adjustment, ...]]:
     asked_width = spec.width or model.default_width
     asked_height = spec.height or model.default_height
-    width, height = _up(asked_width), _up(asked_height)
+    width, height = (_up(asked, model.size_multiple) for asked in (asked_width, asked_height))
     if (width, height) == (asked_width, asked_height):
         return width, height, None, ()
     adjustments = tuple(
-        Adjustment(name, str(asked), str(used), "generated at the next multiple of 16 and cropped back")
+        Adjustment(
+            name, str(asked), str(used), f"generated at the next multiple of {model.size_multiple} and cropped back"
+        )
         for name, asked, used in (("width", asked_width, width), ("height", asked_height, height))
         if asked != used
     )
@@ -122,8 +133,8 @@ def _frames(spec: JobSpec, model: ModelInfo, fps: int) -> tuple[int, tuple[Adjus
     return frames, (Adjustment("duration", _seconds(spec.duration), _seconds(frames / fps), reason),)
 
 
-def _up(pixels: int) -> int:
-    return -(-pixels // SIZE_STEP) * SIZE_STEP
+def _up(pixels: int, multiple: int) -> int:
+    return -(-pixels // multiple) * multiple
 
 
 def _seconds(value: float) -> str:

@@ -4,26 +4,33 @@ The proto's rules have looked at single fields already; here is what depends on 
 """
 
 from wanworker.generator.errors import bad_field, unsupported
-from wanworker.generator.registry import Capability, ModelRow, capable_models, find_row
+from wanworker.generator.registry import Capability, ModelRow, PipelineKind, capable_models, find_row
 from wanworker.generator.request import FileFormat, Order, Settings
 
 
-def needed_capability(order: Order) -> Capability:
-    """What the order asks its model for."""
-    if order.reference_image is not None:
-        return Capability.IMAGE_TO_VIDEO
-    return Capability.TEXT_TO_IMAGE if order.settings.is_still else Capability.TEXT_TO_VIDEO
+def needed_capabilities(order: Order) -> list[Capability]:
+    """What the order asks its model for; the one to name in a refusal comes first."""
+    given = {
+        Capability.EXTEND_CLIP: order.extended_clip,
+        Capability.LAST_FRAME: order.last_frame,
+        Capability.SUBJECT_IMAGES: order.subject_images,
+        Capability.IMAGE_TO_VIDEO: order.reference_image,
+    }
+    needed = [capability for capability, value in given.items() if value]
+    if order.settings.is_still:
+        return [*needed, Capability.TEXT_TO_IMAGE]
+    return needed or [Capability.TEXT_TO_VIDEO]
 
 
 def check_settings(settings: Settings) -> ModelRow:
     """The model's row, if it can do that size and length.
 
     Raises:
-        InvalidArgumentError: MODEL_UNKNOWN, UNSUPPORTED for a model that cannot do anything, BAD_FIELD.
+        InvalidArgumentError: MODEL_UNKNOWN, BAD_FIELD.
     """
     row = find_row(settings.model)
-    if not row.capabilities:
-        raise unsupported(row.name, "anything yet", "settings.model", capable_models(Capability.TEXT_TO_VIDEO))
+    if settings.speed.cache_threshold is not None and row.kind is PipelineKind.CONTROL:
+        raise bad_field("settings.speed.step_cache_threshold", f"{row.name!r} has control blocks that it does not know")
     if settings.frames > row.max_frames:
         raise bad_field("settings.frames", f"{settings.frames} is more than the {row.max_frames} of {row.name!r}")
     for name, value in (("width", settings.width), ("height", settings.height)):
@@ -43,12 +50,28 @@ def check_order(order: Order) -> ModelRow:
     row = check_settings(order.settings)
     _check_format(order)
     _check_crop(order)
-    capability = needed_capability(order)
-    if order.reference_image is not None and order.settings.is_still:
-        raise bad_field("reference_image", "a still has no frame but the first; ask for a video or drop the image")
-    if capability not in row.capabilities:
-        raise unsupported(row.name, capability.noun, capability.field, capable_models(capability))
+    _check_pictures(order)
+    needed = needed_capabilities(order)
+    for capability in needed:
+        if capability not in row.capabilities:
+            raise unsupported(row.name, capability.noun, capability.field, capable_models(*needed))
     return row
+
+
+def _check_pictures(order: Order) -> None:
+    still = order.settings.is_still
+    for name in ("reference_image", "last_frame", "extended_clip"):
+        if still and getattr(order, name) is not None:
+            raise bad_field(name, "a still has no frame but the first; ask for a video or drop it")
+    if order.extended_clip is not None and order.reference_image is not None:
+        raise bad_field("extended_clip", "the clip's end is the beginning already; drop reference_image")
+    if order.last_frame is not None and order.reference_image is None and order.extended_clip is None:
+        raise bad_field("last_frame", "it goes with reference_image or extended_clip")
+    # Each takes the place of a latent frame in the mask, and the pipeline crashes when there are too few to take.
+    most = (order.settings.frames - 1) // 4 + 1
+    if len(order.subject_images) > most:
+        frames = order.settings.frames
+        raise bad_field("subject_images", f"{len(order.subject_images)} are more than the {most} for {frames} frame(s)")
 
 
 def _check_format(order: Order) -> None:

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from wanworker.generator.loading import LoadedModel
+from wanworker.generator.sharing import job_autoencoder
 
 Frames = NDArray[np.uint8]
 """frames × rows × columns × RGB."""
@@ -19,26 +20,25 @@ def decode(model: LoadedModel, latents: torch.Tensor, *, tiled: bool, on_piece: 
     """The frames that normalised latents (1 × channels × frames × rows × columns) stand for.
 
     `on_piece` hears how much is done (0 to 1) after every latent frame of every tile, because the autoencoder calls
-    its decoder once for each; what it raises stops the decoding. One decode at a time a model: the feature cache
-    lies on the module.
+    its decoder once for each; what it raises stops the decoding.
     """
-    vae = model.vae
+    vae = job_autoencoder(model.vae)
+    vae.use_tiling = tiled
+    decoder = vae.decoder
     pieces = latents.shape[2] * (_tiles(vae, latents) if tiled else 1)
     done = 0
 
-    def after_piece(*_: Any) -> None:
+    def decode_piece(*args: Any, **kwargs: Any) -> torch.Tensor:
         nonlocal done
+        piece: torch.Tensor = decoder(*args, **kwargs)
         done += 1
         on_piece(min(1.0, done / pieces))
+        return piece
 
-    hook = vae.decoder.register_forward_hook(after_piece)
-    vae.use_tiling = tiled
-    try:
-        with torch.no_grad():
-            video = vae.decode(_denormalise(vae, latents), return_dict=False)[0]
-    finally:
-        hook.remove()
-        model.reset()
+    # A hook on the decoder would hear of other jobs' pieces too, and assigning a function to a module is not allowed.
+    vae.__dict__["decoder"] = decode_piece
+    with torch.no_grad():
+        video = vae.decode(_denormalise(vae, latents), return_dict=False)[0]
     return to_frames(video)
 
 

@@ -2,14 +2,59 @@
 
 import gc
 import os
+import time
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import torch
 
 from wanworker.generator.memory import MemoryBudget
+
+# Libraries below torch report by message only. An allocation that failed leaves the device as it was.
+_NO_MEMORY_SIGNS = (
+    "DefaultCPUAllocator: can't allocate memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "CUDA error: out of memory",
+)
+_LOST_SIGNS = ("CUDA error:", "cuDNN error:", "CUDNN error:")
+
+
+class Mark:
+    """A point in a device's work, and in time. On a GPU, work is queued: the device passes the mark later."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._event: torch.cuda.Event | None = None
+        if device.type == "cuda":
+            self._event = torch.cuda.Event(enable_timing=True, blocking=True)
+            self._event.record(torch.cuda.current_stream(device))
+        self._time = time.perf_counter()
+
+    def wait(self) -> None:
+        """Returns once the device has passed the mark; whatever was queued after it goes on meanwhile."""
+        if self._event is not None:
+            self._event.synchronize()
+
+    def seconds_since(self, earlier: "Mark") -> float:
+        """The device's time from an earlier mark to this one; both must have passed."""
+        if self._event is not None and earlier._event is not None:
+            return float(earlier._event.elapsed_time(self._event)) / 1000
+        return self._time - earlier._time
+
+
+@dataclass(frozen=True)
+class DeviceMemory:
+    """Counters of a device's memory, in bytes."""
+
+    allocated: int
+    """In use by tensors of this process; 0 on a CPU without a budget, where nobody counts."""
+    reserved: int
+    """The same, and what the allocator keeps for later."""
+    free: int
+    """What a job could take now."""
 
 
 class Device:
@@ -20,6 +65,7 @@ class Device:
         name: str = "auto",
         dtype: Literal["auto", "float32", "bfloat16"] = "auto",
         memory_budget_bytes: int | None = None,
+        vae_dtype: Literal["auto", "float32", "bfloat16"] = "auto",
     ) -> None:
         """All as in the settings.
 
@@ -34,6 +80,8 @@ class Device:
         if self.torch.type not in ("cpu", "cuda"):
             raise ValueError(f"device {name!r} is neither cpu nor cuda")
         self.dtype = self._fastest_dtype() if dtype == "auto" else getattr(torch, dtype)
+        self.vae_dtype = getattr(torch, vae_dtype if vae_dtype != "auto" else "bfloat16" if self.is_cuda else "float32")
+        """Precision of the autoencoder."""
         self._limit = memory_budget_bytes
         self.budget = None if self.is_cuda or memory_budget_bytes is None else MemoryBudget(memory_budget_bytes)
         """Who counts main memory; None on a GPU, whose allocator counts, and where nothing is limited."""
@@ -50,6 +98,11 @@ class Device:
     def dtype_bytes(self) -> int:
         """Bytes of a weight of transformer or text encoder."""
         return int(torch.empty(0, dtype=self.dtype).element_size())
+
+    @property
+    def vae_bytes(self) -> int:
+        """Bytes of a number of the autoencoder."""
+        return int(torch.empty(0, dtype=self.vae_dtype).element_size())
 
     @property
     def label(self) -> str:
@@ -73,6 +126,15 @@ class Device:
         used = int(torch.cuda.memory_allocated(self.torch))
         cached = int(torch.cuda.memory_reserved(self.torch)) - used
         return self._limited(int(torch.cuda.mem_get_info(self.torch)[0]) + cached, used)
+
+    def memory(self) -> DeviceMemory:
+        """The counters of the device's memory."""
+        if self.is_cuda:
+            allocated = int(torch.cuda.memory_allocated(self.torch))
+            reserved = int(torch.cuda.memory_reserved(self.torch))
+        else:
+            allocated = reserved = self.budget.live_bytes if self.budget else 0
+        return DeviceMemory(allocated, reserved, self.free_bytes())
 
     def available_bytes(self, resident_bytes: int) -> int:
         """Memory that a job could have once the device is its own; `resident_bytes` are weights loaded already."""
@@ -115,10 +177,21 @@ class Device:
             return int(torch.cuda.max_memory_allocated(self.torch))
         return self.budget.peak_bytes if self.budget is not None else 0
 
-    def synchronize(self) -> None:
-        """Waits for the device, so that a clock read now is honest."""
-        if self.is_cuda:
-            torch.cuda.synchronize(self.torch)
+    @property
+    def lookahead(self) -> int:
+        """Steps that may be queued behind the one that the device works on."""
+        return 1 if self.is_cuda else 0
+
+    def mark(self) -> Mark:
+        """The end of all work that this thread has asked for so far."""
+        return Mark(self.torch)
+
+    def to_host(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The tensor in main memory; on a GPU it is there once a mark set now has passed, and nothing waits."""
+        if not self.is_cuda:
+            return tensor
+        host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+        return host.copy_(tensor, non_blocking=True)
 
     def _limited(self, size: int, used: int = 0) -> int:
         return size if self._limit is None else max(0, min(size, self._limit - used))
@@ -148,12 +221,16 @@ def is_out_of_memory(error: BaseException) -> bool:
     """True for torch's out-of-memory errors, on a GPU or in main memory."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    return isinstance(error, RuntimeError) and "DefaultCPUAllocator: can't allocate memory" in str(error)
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _NO_MEMORY_SIGNS)
 
 
 def is_device_lost(error: BaseException) -> bool:
     """True for CUDA errors after which the process cannot use the device any more."""
-    return isinstance(error, torch.AcceleratorError) and not is_out_of_memory(error)
+    if is_out_of_memory(error):
+        return False
+    if isinstance(error, torch.AcceleratorError):
+        return True
+    return isinstance(error, RuntimeError) and str(error).startswith(_LOST_SIGNS)
 
 
 def _meminfo(field: str) -> int:

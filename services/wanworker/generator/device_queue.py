@@ -1,15 +1,16 @@
-"""Who may use the device: a bounded line with priorities and known positions.
+"""Which jobs the device takes in: a bounded line with priorities and known positions.
 
-One holder at a time for now, for a whole job. A later version hands the device over step by step; callers then
-still `join`, watch their position, hold a ticket and `leave`.
+Those that it has taken in share it step by step (`gate`). Tickets of a better priority find room although as many of
+a worse one hold the device as may: a still does not wait for a video to end.
 """
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass, field
 
 from wanworker.generator.errors import draining, queue_full
+from wanworker.generator.occupancy import Share
 
 
 @dataclass(eq=False)
@@ -20,6 +21,8 @@ class Ticket:
     """Lower goes first."""
     number: int
     """Order of arrival; decides among equals."""
+    share: Share | None = None
+    """What it takes of the device's memory; None is not reckoned with."""
     position: int = 0
     """Jobs that wait ahead of this one."""
     granted: bool = False
@@ -33,9 +36,15 @@ class Ticket:
 class DeviceQueue:
     """The line. All methods belong to one event loop."""
 
-    def __init__(self, limit: int, holders: int = 1) -> None:
-        """`limit`: tickets that may wait; `holders`: tickets that may hold the device at once."""
+    def __init__(
+        self, limit: int, holders: int = 1, fits: Callable[[Collection[Share]], bool] = lambda _: True
+    ) -> None:
+        """`limit`: tickets that may wait; `holders`: tickets of a priority or better that may hold the device at once.
+
+        `fits`: whether these jobs may be on the device side by side. It is not asked about a job alone.
+        """
         self.limit = limit
+        self._fits = fits
         self._capacity = holders
         self._numbers = itertools.count()
         self._waiting: list[Ticket] = []
@@ -54,7 +63,7 @@ class DeviceQueue:
         """Tickets that hold the device."""
         return len(self._holding)
 
-    def join(self, priority: int = 0, retry_after_seconds: float = 5.0) -> Ticket:
+    def join(self, priority: int = 0, retry_after_seconds: float = 5.0, share: Share | None = None) -> Ticket:
         """A new ticket.
 
         Raises:
@@ -63,9 +72,10 @@ class DeviceQueue:
         """
         if self._closed:
             raise draining()
-        if len(self._holding) >= self._capacity and len(self._waiting) >= self.limit:
+        ticket = Ticket(priority, next(self._numbers), share)
+        starts = all(each.priority > priority for each in self._waiting) and self._may_start(ticket)
+        if not starts and len(self._waiting) >= self.limit:
             raise queue_full(self.limit, retry_after_seconds)
-        ticket = Ticket(priority, next(self._numbers))
         self._waiting.append(ticket)
         self._waiting.sort(key=lambda each: (each.priority, each.number))
         self._idle.clear()
@@ -112,7 +122,8 @@ class DeviceQueue:
         await self._idle.wait()
 
     def _advance(self) -> None:
-        while self._waiting and len(self._holding) < self._capacity:
+        # The head alone is looked at: who is next must not be overtaken for ever by smaller ones.
+        while self._waiting and self._may_start(self._waiting[0]):
             ticket = self._waiting.pop(0)
             ticket.position, ticket.granted = 0, True
             self._holding.add(ticket)
@@ -123,3 +134,9 @@ class DeviceQueue:
                 ticket.changed.set()
         if not self._waiting and not self._holding:
             self._idle.set()
+
+    def _may_start(self, ticket: Ticket) -> bool:
+        if sum(each.priority <= ticket.priority for each in self._holding) >= self._capacity:
+            return False
+        shares = [each.share for each in (*self._holding, ticket) if each.share is not None]
+        return not self._holding or self._fits(shares)

@@ -1,6 +1,7 @@
 """The device, the models on it, and what they cost. Knows no queue and no gRPC.
 
-`generate` runs in one thread at a time; everything else may be called from any.
+Everything may be called from any thread. `generate` runs in a thread for each job; those that run at the same time
+share the device through the turns of their `JobControl`s.
 """
 
 import gc
@@ -8,29 +9,41 @@ import logging
 import threading
 import traceback
 from collections import OrderedDict
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import torch
-from PIL import Image
 
 from wanworker.generator import metrics, sources
+from wanworker.generator.acceleration import accelerate
 from wanworker.generator.checks import check_settings
+from wanworker.generator.conditions import Conditions
 from wanworker.generator.control import JobControl
 from wanworker.generator.costs import CostModel, Prediction
 from wanworker.generator.denoising import PromptCache
 from wanworker.generator.device import Device, is_device_lost, is_out_of_memory, usable_cores
 from wanworker.generator.errors import JobCancelledError, device_lost, out_of_memory
-from wanworker.generator.estimate import peak_bytes, weight_bytes, work
-from wanworker.generator.job import Job, StageClock
+from wanworker.generator.estimate import (
+    decoding_bytes,
+    denoising_bytes,
+    peak_bytes,
+    resident_bytes,
+    weight_bytes,
+    work,
+)
+from wanworker.generator.gate import Gate
+from wanworker.generator.job import Job, Place, StageClock
 from wanworker.generator.loading import LoadedModel, load
 from wanworker.generator.muxing import EncoderOptions
+from wanworker.generator.occupancy import Occupancy, Share, side_by_side_bytes
+from wanworker.generator.plans import PLANS, MemoryPlan, choose_plan
 from wanworker.generator.previews import LatentRgbFit
 from wanworker.generator.progress import ProgressTracker
 from wanworker.generator.registry import ModelRow, find_row
-from wanworker.generator.request import Order, Result, Settings, Stage
+from wanworker.generator.request import Event, Order, Result, Settings, Stage
 from wanworker.generator.settings import GeneratorSettings
 from wanworker.generator.shapes import ModelShape, read_shape
-from wanworker.runtime.errors import ExhaustedError
+from wanworker.runtime.errors import ExhaustedError, UnavailableError
 
 _LOGGER = logging.getLogger("wanworker.generator.engine")
 
@@ -45,6 +58,8 @@ class Cost:
     """Device memory that it could have, weights included."""
     prediction: Prediction
     """Seconds."""
+    share: Share
+    """What it takes of the memory beside other jobs."""
 
     @property
     def fits(self) -> bool:
@@ -60,7 +75,7 @@ class Engine:
         self._settings = settings
         threads = settings.threads or usable_cores()
         torch.set_num_threads(threads)
-        self.device = Device(settings.device, settings.dtype, settings.memory_budget_bytes)
+        self.device = Device(settings.device, settings.dtype, settings.memory_budget_bytes, settings.vae_dtype)
         cache = settings.cache_dir.expanduser()
         self.costs = CostModel(self.device.torch.type, cache / "speeds.json")
         self._rgb_fit = LatentRgbFit(cache / "latent_rgb")
@@ -68,6 +83,24 @@ class Engine:
         self._encoder = EncoderOptions(settings.crf, settings.encoder_preset, threads)
         self._models: OrderedDict[str, LoadedModel] = OrderedDict()
         self._lock = threading.Lock()
+        self._loading = threading.Lock()
+        self._occupancy = Occupancy(self.device)
+        self.lost: UnavailableError | None = None
+        """The failure after which this process cannot use the device any more."""
+        metrics.watch_device(self.device)
+        self._steps = Gate(rotate=True)
+        self._decodes = Gate(rotate=False)
+
+    def control(self, emit: Callable[[Event], None], priority: int = 0) -> JobControl:
+        """The line to a job of this engine; of those that run, lower priorities are served first."""
+        return JobControl(emit, self._steps.turn(priority), self._decodes.turn(priority))
+
+    def fit_together(self, shares: Collection[Share]) -> bool:
+        """True if these jobs may run side by side: there is memory for them, and their models may be loaded at once."""
+        if len({share.model for share in shares}) > self._settings.loaded_models:
+            return False
+        available = self.device.available_bytes(self._resident_bytes())
+        return not self._settings.admission or side_by_side_bytes(shares, beside=False) <= available
 
     def loaded(self) -> dict[str, str]:
         """Revisions of the models in memory, by name."""
@@ -84,36 +117,71 @@ class Engine:
         row = check_settings(settings)
         with self._lock:
             model = self._models.get(row.name)
-            resident = sum(each.resident_bytes() for each in self._models.values())
         shape = model.shape if model else read_shape(sources.locate(row, self._settings), row)
-        pieces = work(shape, settings, load_bytes=self._load_bytes(model, shape))
+        plan = model.plan if model else self._plan(row, shape)
+        planned = plan.applied_to(settings)
+        pieces = work(shape, planned, load_bytes=0 if model else self._weight_bytes(shape))
         return Cost(
-            needed_bytes=peak_bytes(shape, settings, self.device.dtype_bytes),
-            available_bytes=self.device.available_bytes(resident),
+            needed_bytes=peak_bytes(shape, planned, self.device.dtype_bytes, self.device.vae_bytes),
+            available_bytes=self.device.available_bytes(self._resident_bytes()),
             prediction=self.costs.predict(self._cost_key(row), pieces),
+            share=self._share(row, shape, planned),
         )
 
+    def _share(self, row: ModelRow, shape: ModelShape, settings: Settings) -> Share:
+        width = self.device.dtype_bytes
+        away = shape.text_parameters * width if settings.memory.evict_text_encoder else 0
+        resident = resident_bytes(shape, settings, width)
+        return Share(
+            model=row.name,
+            weights=self._weight_bytes(shape) - away,
+            resident=resident,
+            step=max(0, denoising_bytes(shape, settings, width) - resident),
+            decode=decoding_bytes(shape, settings, self.device.vae_bytes),
+        )
+
+    def _resident_bytes(self) -> int:
+        with self._lock:
+            return sum(each.resident_bytes() for each in self._models.values())
+
     def load_model(self, row: ModelRow) -> LoadedModel:
-        """The model, from memory or disk; in the job's thread only.
+        """The model, from memory or disk.
 
         Raises:
             PreconditionError: MODEL_NOT_FOUND, MODEL_BROKEN.
             torch.OutOfMemoryError: its weights do not fit.
         """
-        with self._lock:
-            if row.name in self._models:
-                self._models.move_to_end(row.name)
-                return self._models[row.name]
-        source = sources.locate(row, self._settings, download=True)
-        self._make_room()
-        self.device.check_room(weight_bytes(read_shape(source, row), self.device.dtype_bytes))
-        model = load(row, source, self.device)
+        with self._loading:
+            with self._lock:
+                if row.name in self._models:
+                    self._models.move_to_end(row.name)
+                    return self._models[row.name]
+            source = sources.locate(row, self._settings, download=True)
+            self._make_room()
+            shape = read_shape(source, row)
+            self.device.check_room(self._weight_bytes(shape))
+            model = load(row, source, self.device)
+            model.plan = self._plan(row, shape)
+            self.adopt(model)
+            return model
+
+    def adopt(self, model: LoadedModel) -> None:
+        """Takes in a model that was loaded, or made, elsewhere, and sets it up for the device."""
+        for transformer in model.transformers:
+            attention, compiled = self._settings.attention, self._settings.compile_transformer
+            accelerate(transformer, self.device, attention=attention, compiled=compiled)
+        model.rest_text_encoder()
         self.device.count(model.weights())
         with self._lock:
-            self._models[row.name] = model
-        return model
+            self._models[model.row.name] = model
 
-    def generate(self, order: Order, image: Image.Image | None, control: JobControl) -> Result:
+    def _plan(self, row: ModelRow, shape: ModelShape) -> MemoryPlan:
+        if not self.device.is_cuda:
+            return PLANS[0]  # main memory has nowhere to offload to
+        device = self.device
+        return choose_plan(shape, row, device.total_bytes(), device.dtype_bytes, device.vae_bytes)
+
+    def generate(self, order: Order, conditions: Conditions, control: JobControl) -> Result:
         """Runs a job from start to end.
 
         Raises:
@@ -124,28 +192,37 @@ class Engine:
             UnavailableError: DEVICE_LOST.
         """
         try:
-            return self._generate(order, image, control)
+            return self._generate(order, conditions, control)
         except JobCancelledError as error:
             _forget_frames(error)
-            self.device.free_caches()
+            self._free_device_caches()
             _LOGGER.info("Job stopped: cancelled")
             raise JobCancelledError from None
         except Exception as error:
+            if is_device_lost(error):
+                self.lost = device_lost(str(error).splitlines()[0])
             _forget_frames(error)
-            self.device.free_caches()
+            self._free_device_caches()
+            if self.lost is not None:
+                # Whatever failed after it, failed for this.
+                raise self.lost from error
             if is_out_of_memory(error):
                 raise self._ran_out(order.settings) from error
-            if is_device_lost(error):
-                raise device_lost(str(error).splitlines()[0]) from error
             raise
+        finally:
+            control.release()
 
     def close(self) -> None:
         """Frees all memory."""
         with self._lock:
             self._models.clear()
-        self.device.free_caches()
+        self._free_device_caches()
 
-    def _generate(self, order: Order, image: Image.Image | None, control: JobControl) -> Result:
+    def _free_device_caches(self) -> None:
+        if self.lost is None:  # a lost device answers everything with the same error
+            self.device.free_caches()
+
+    def _generate(self, order: Order, conditions: Conditions, control: JobControl) -> Result:
         settings, row = order.settings, find_row(order.settings.model)
         cost = self.cost(settings)
         tracker = ProgressTracker(cost.prediction, control.emit)
@@ -155,17 +232,22 @@ class Engine:
             self._free_caches()
         if self._settings.admission and not cost.fits:
             raise out_of_memory(cost.needed_bytes, cost.available_bytes)
-        self.device.reset_peak()
-        model = self._load_for_job(row, clock)
-        mapping = model.latent_rgb or self._rgb_fit.mapping(model.revision)
-        job = Job(order, image, model, control, clock, self._prompts, mapping, self._encoder)
-        with self.device.counting():
-            result, latents, frames = job.run()
-        self._learn(row, model, job, result)
+        with self._occupancy.running(cost.share) as occupant:
+            model = self._load_for_job(row, clock)
+            mapping = model.latent_rgb or self._rgb_fit.mapping(model.revision)
+            place = Place(model, control, occupant, self._decodes_beside)
+            job = Job(order, conditions, place, clock, self._prompts, mapping, self._encoder)
+            with self.device.counting():
+                result, latents, frames = job.run()
+        if occupant.alone:
+            self._learn(row, model, job, result)
         if model.latent_rgb is None:
             self._rgb_fit.add(model.revision, latents, frames)
         metrics.record_result(result)
         return result
+
+    def _decodes_beside(self) -> bool:
+        return self._occupancy.decodes_beside(self.device.available_bytes(self._resident_bytes()))
 
     def _ran_out(self, settings: Settings) -> ExhaustedError:
         """A failure by trial: the job needed more than its estimate, or than others left of the device."""
@@ -185,10 +267,12 @@ class Engine:
         self.device.free_caches()
 
     def _make_room(self) -> None:
-        """Drops the models unused for longest until one more may come."""
+        """Drops the models unused for longest until one more may come; those that jobs run on stay."""
         with self._lock:
-            while len(self._models) >= self._settings.loaded_models:
-                name, _ = self._models.popitem(last=False)
+            for name in [name for name in self._models if name not in self._occupancy.models()]:
+                if len(self._models) < self._settings.loaded_models:
+                    break
+                del self._models[name]
                 _LOGGER.info("Dropped %s from memory", name)
         self.device.free_caches()
 
@@ -196,8 +280,8 @@ class Engine:
         """Keeps the speeds that this job showed. The first step warms up, so it counts only if it is alone."""
         seconds = {each.stage: each.seconds for each in result.stages}
         steps = result.settings.steps
-        loaded = weight_bytes(model.shape, self.device.dtype_bytes)
-        for piece in work(model.shape, result.settings, load_bytes=loaded):
+        loaded = self._weight_bytes(model.shape)
+        for piece in work(model.shape, model.plan.applied_to(result.settings), load_bytes=loaded):
             if piece.stage not in seconds:
                 continue
             took, amount = seconds[piece.stage], 1.0
@@ -206,10 +290,8 @@ class Engine:
             self.costs.observe(self._cost_key(row), piece, took / amount)
         self.costs.save()
 
-    def _load_bytes(self, model: LoadedModel | None, shape: ModelShape) -> int:
-        if model is None:
-            return weight_bytes(shape, self.device.dtype_bytes)
-        return 0
+    def _weight_bytes(self, shape: ModelShape) -> int:
+        return weight_bytes(shape, self.device.dtype_bytes, self.device.vae_bytes)
 
     def _cost_key(self, row: ModelRow) -> str:
         return f"{row.name}|{self.device.key}"

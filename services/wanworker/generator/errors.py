@@ -55,12 +55,12 @@ def unsupported(name: str, what: str, field: str, capable: Iterable[str]) -> Inv
     )
 
 
-def bad_reference_image(description: str) -> InvalidArgumentError:
-    """The reference image cannot be read or is too large."""
+def bad_reference_image(description: str, field: str = "reference_image") -> InvalidArgumentError:
+    """A picture or clip of the request cannot be read or is too large."""
     return InvalidArgumentError(
-        f"The reference image cannot be used: {description}.",
+        f"{field} cannot be used: {description}.",
         "BAD_REFERENCE_IMAGE",
-        violations=[FieldViolation("reference_image", description)],
+        violations=[FieldViolation(field, description)],
     )
 
 

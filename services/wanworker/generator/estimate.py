@@ -19,7 +19,7 @@ each of its residual blocks holds two 3×3×3 convolutions, 2·27·w² FLOPs a p
 temporal stride; counting all levels at full rate over-counts the coarse ones by a few per cent. Decoding tile by
 tile (256² tiles, 192 apart) repeats the overlaps.
 
-**Bytes.** Weights (numbers in the files × width of the precision they are loaded in; the autoencoder in fp32), plus
+**Bytes.** Weights (numbers in the files × width of the precision they are loaded in), plus
 the largest of:
 
 - *denoising*: a block holds, for each token, its input, the residual, norm and modulation in fp32, and either q, k,
@@ -100,11 +100,14 @@ def tile_overhead(settings: Settings) -> float:
     return covered(settings.width) * covered(settings.height) / (settings.width * settings.height)
 
 
-def weight_bytes(shape: ModelShape, dtype_bytes: int) -> int:
+def weight_bytes(shape: ModelShape, dtype_bytes: int, vae_bytes: int = _FP32) -> int:
     """Memory of all weights."""
-    return (shape.transformer_parameters + shape.text_parameters) * dtype_bytes + (
-        shape.vae_parameters + shape.image_parameters
-    ) * _FP32
+    return (
+        shape.transformer_file_bytes
+        + (shape.transformer_parameters + shape.text_parameters) * dtype_bytes
+        + shape.vae_parameters * vae_bytes
+        + shape.image_parameters * _FP32
+    )
 
 
 def work(shape: ModelShape, settings: Settings, *, load_bytes: int = 0) -> tuple[StageWork, ...]:
@@ -117,24 +120,35 @@ def work(shape: ModelShape, settings: Settings, *, load_bytes: int = 0) -> tuple
     loading = (StageWork(Stage.LOADING_MODEL, float(load_bytes), float(load_bytes)),) if load_bytes else ()
     return (
         *loading,
-        StageWork(Stage.ENCODING_TEXT, text * settings.forwards_per_step, text),
-        StageWork(Stage.DENOISING, forward * settings.forwards_per_step * settings.steps, forward),
+        StageWork(Stage.ENCODING_TEXT, text * (2 if settings.guided_steps else 1), text),
+        StageWork(Stage.DENOISING, forward * settings.forwards, forward),
         StageWork(Stage.DECODING, decode, decode / settings.frames, "tiled" if tiled else ""),
         StageWork(Stage.MUXING, pixels, pixels / settings.frames, "still" if settings.is_still else "video"),
     )
 
 
-def peak_bytes(shape: ModelShape, settings: Settings, dtype_bytes: int) -> int:
+def peak_bytes(shape: ModelShape, settings: Settings, dtype_bytes: int, vae_bytes: int = _FP32) -> int:
     """Device memory at the peak of a job, weights included."""
-    weights = weight_bytes(shape, dtype_bytes)
+    weights = weight_bytes(shape, dtype_bytes, vae_bytes)
     text_weights = shape.text_parameters * dtype_bytes
     later = weights - (text_weights if settings.memory.evict_text_encoder else 0)
     encoding = weights + encoding_bytes(shape, dtype_bytes)
     return max(
         encoding,
         later + denoising_bytes(shape, settings, dtype_bytes),
-        later + decoding_bytes(shape, settings),
+        later + decoding_bytes(shape, settings, vae_bytes),
     )
+
+
+def resident_bytes(shape: ModelShape, settings: Settings, dtype_bytes: int) -> int:
+    """What a job holds between its steps: latents, the scheduler's history and both prompts' embeddings."""
+    latents = (
+        shape.latent_channels
+        * shape.latent_frames(settings.frames)
+        * (settings.width // shape.stride)
+        * (settings.height // shape.stride)
+    )
+    return latents * _FP32 * _LATENT_COPIES + 2 * shape.prompt_tokens * shape.text_dim * dtype_bytes
 
 
 def encoding_bytes(shape: ModelShape, dtype_bytes: int) -> int:
@@ -157,18 +171,18 @@ def denoising_bytes(shape: ModelShape, settings: Settings, dtype_bytes: int) -> 
     return tokens * (modulation + max(attention, feed_forward)) + latents * _FP32 * _LATENT_COPIES
 
 
-def decoding_bytes(shape: ModelShape, settings: Settings) -> int:
+def decoding_bytes(shape: ModelShape, settings: Settings, vae_bytes: int = _FP32) -> int:
     """Activations of the autoencoder's decoder, and the pixels."""
     frame_pixels = settings.width * settings.height
-    shown = 3 * settings.frames * frame_pixels * _FP32
+    shown = 3 * settings.frames * frame_pixels * vae_bytes
     tiled = settings.memory.tiled_decode
     worked = min(frame_pixels, _TILE * _TILE) if tiled else frame_pixels
     folded = worked / shape.vae_patch**2
     caches = sum(
-        shape.vae_blocks * 2 * _CACHED_FRAMES * shape.vae_dim * multiple * folded / 4**level * _FP32
+        shape.vae_blocks * 2 * _CACHED_FRAMES * shape.vae_dim * multiple * folded / 4**level * vae_bytes
         for level, multiple in enumerate(shape.vae_multiples)
     )
     chunk = min(shape.frame_stride, settings.frames)
-    buffers = _DECODER_TENSORS * shape.vae_dim * chunk * folded * _FP32
+    buffers = _DECODER_TENSORS * shape.vae_dim * chunk * folded * vae_bytes
     pixels = shown * (1 + tile_overhead(settings)) if tiled else 2 * shown
     return int(caches + buffers + pixels)

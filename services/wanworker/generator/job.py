@@ -3,20 +3,21 @@
 import hashlib
 import logging
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 
 import torch
 from opentelemetry import trace
-from PIL import Image
 
 from wanworker.generator import metrics
+from wanworker.generator.conditions import Conditions
 from wanworker.generator.control import JobControl
 from wanworker.generator.decoding import Frames, decode
-from wanworker.generator.denoising import Embeddings, PromptCache, Step, count_tokens, denoise, encode_text
+from wanworker.generator.denoising import Embeddings, PromptCache, Step, Task, count_tokens, denoise, encode_text
 from wanworker.generator.loading import LoadedModel
 from wanworker.generator.muxing import EncoderOptions, crop_centre, encode_still, encode_video
+from wanworker.generator.occupancy import Occupant
 from wanworker.generator.pipelines import resolve_flow_shift
 from wanworker.generator.previews import LatentRgb, make_preview
 from wanworker.generator.progress import ProgressTracker
@@ -70,17 +71,29 @@ class StageClock:
 
 
 @dataclass(frozen=True)
+class Place:
+    """A job's place on the device."""
+
+    model: LoadedModel
+    """What makes it."""
+    control: JobControl
+    """Who is told, who may stop it, and its turns."""
+    occupant: Occupant
+    """Who runs beside it."""
+    decodes_beside: Callable[[], bool]
+    """Whether there is memory to decode while another job denoises."""
+
+
+@dataclass(frozen=True)
 class Job:
     """One generation: its order and all that it works with."""
 
     order: Order
     """What to make."""
-    image: Image.Image | None
-    """The first frame, of exactly the frame's size."""
-    model: LoadedModel
-    """What makes it."""
-    control: JobControl
-    """Who is told, and who may stop it."""
+    conditions: Conditions
+    """The pictures that it is given."""
+    place: Place
+    """Where it is made."""
     clock: StageClock
     """Stages and progress."""
     prompts: PromptCache
@@ -91,6 +104,16 @@ class Job:
     """For the file."""
     first_step_seconds: list[float] = field(default_factory=list)
     """Filled by `denoise`: the first step's time, which includes warming up and is no measure of a step."""
+
+    @property
+    def model(self) -> LoadedModel:
+        """What makes it."""
+        return self.place.model
+
+    @property
+    def control(self) -> JobControl:
+        """Who is told, and who may stop it."""
+        return self.place.control
 
     def run(self) -> tuple[Result, torch.Tensor, Frames]:
         """The result; with it the latents and frames that it was made from."""
@@ -112,7 +135,7 @@ class Job:
                 _LOGGER.warning("The prompt has %d tokens; %d are used", tokens, self.model.shape.prompt_tokens)
             positive = self._embedding(order.prompt, span)
             negative = None
-            if settings.guidance_scale > 1:
+            if settings.guided_steps:
                 self.control.checkpoint()
                 negative = self._embedding(order.negative_prompt, span)
             if settings.memory.evict_text_encoder:
@@ -130,41 +153,40 @@ class Job:
         with self.clock.stage(Stage.DENOISING, settings.steps) as span:
             span.set_attribute(names.ATTR_STEPS, settings.steps)
             span.set_attribute(names.ATTR_GUIDANCE, settings.guidance_scale)
-            last = time.perf_counter()
+            task = Task(settings, flow_shift, embeddings, self.order.seed, self.conditions)
+            return denoise(self.model, task, lambda step: self._after_step(step, span), self.control)
 
-            def on_step(step: Step) -> None:
-                nonlocal last
-                now = time.perf_counter()
-                self._after_step(step, span, now - last)
-                last = now
-
-            latents = denoise(self.model, settings, flow_shift, embeddings, self.order.seed, self.image, on_step)
-            self.model.device.synchronize()
-        return latents
-
-    def _after_step(self, step: Step, span: trace.Span, seconds: float) -> None:
+    def _after_step(self, step: Step, span: trace.Span) -> None:
         settings, interval = self.order.settings, self.order.preview_interval_steps
         self.control.checkpoint()
         if step.number == 1:
-            self.first_step_seconds.append(seconds)
-        span.add_event(names.EVENT_STEP, {names.ATTR_STEP: step.number, names.ATTR_SECONDS: seconds})
-        metrics.record_step(settings, seconds)
+            self.first_step_seconds.append(step.seconds)
+        span.add_event(names.EVENT_STEP, {names.ATTR_STEP: step.number, names.ATTR_SECONDS: step.seconds})
+        metrics.record_step(settings, step.seconds)
         self.clock.tracker.advance(step.number / settings.steps, step.number, settings.steps)
         if self.mapping and interval and step.number % interval == 0 and step.number < settings.steps:
             clean = step.clean
-            if self.image is not None and self.model.shape.token_timesteps:
+            if self.conditions.first is not None and self.model.shape.token_timesteps:
                 # The given frame is put in place only at the end; until then there is noise.
                 clean = clean[:, :, 1:]
             self.control.emit(make_preview(self.mapping, clean, step.number))
 
     def _decode(self, latents: torch.Tensor) -> Frames:
+        beside = True
+
         def on_piece(done: float) -> None:
             self.control.checkpoint()
+            if beside:  # who holds both gates must not wait for one of them
+                self.control.decodes.give_way()
             self.clock.tracker.advance(done)
 
-        with self.clock.stage(Stage.DECODING):
+        with self.clock.stage(Stage.DECODING), ExitStack() as turns:
             self.control.checkpoint()
-            tiled = self.order.settings.memory.tiled_decode
+            turns.enter_context(self.control.decodes.held())
+            beside = self.place.decodes_beside()
+            if not beside:
+                turns.enter_context(self.control.steps.held())
+            tiled = self.model.plan.applied_to(self.order.settings).memory.tiled_decode
             return decode(self.model, latents, tiled=tiled, on_piece=on_piece)
 
     def _mux(self, frames: Frames) -> tuple[FrameStatistics, bytes]:
@@ -198,5 +220,5 @@ class Job:
             format=order.format,
             statistics=statistics,
             stages=self.clock.seconds,
-            peak_memory_bytes=self.model.device.peak_bytes(),
+            peak_memory_bytes=self.place.occupant.peak_bytes,
         )

@@ -1,8 +1,10 @@
 """From a checkpoint on disk to modules in memory."""
 
 import logging
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import diffusers
@@ -12,9 +14,11 @@ from transformers.utils import logging as transformers_logging
 
 from wanworker.generator.device import Device, is_out_of_memory
 from wanworker.generator.errors import model_broken
+from wanworker.generator.plans import PLANS, MemoryPlan
 from wanworker.generator.previews import LatentRgb, read_latent_rgb
 from wanworker.generator.registry import ModelRow, PipelineKind
 from wanworker.generator.shapes import ModelShape, read_shape
+from wanworker.generator.sharing import BlockCache
 from wanworker.generator.sources import INDEX, Source, components, read_json, revision
 
 _LOGGER = logging.getLogger("wanworker.generator.loading")
@@ -29,7 +33,7 @@ _TRANSFORMERS_LOGGING.disable_progress_bar()
 
 @dataclass(eq=False)
 class LoadedModel:
-    """A model in memory. Its modules are shared by all jobs; what a job changes lives in the job's own pipeline."""
+    """A model in memory. Its modules are shared by all jobs; what a job changes lives in objects of its own."""
 
     row: ModelRow
     """The registry's row."""
@@ -47,6 +51,15 @@ class LoadedModel:
     """The pipeline's scalar options: `expand_timesteps`, `boundary_ratio`."""
     latent_rgb: LatentRgb | None = None
     """Map for previews, if the checkpoint brings one."""
+    plan: MemoryPlan = PLANS[0]
+    """How it lies in the device's memory."""
+    text_lock: threading.RLock = field(default_factory=threading.RLock)
+    """Held while the text encoder is used, loaded or dropped."""
+    block_caches: dict[str, BlockCache] = field(init=False)
+    """By the name of the transformer."""
+
+    def __post_init__(self) -> None:
+        self.block_caches = {name: BlockCache(self.modules[name]) for name in _TRANSFORMERS if self.modules.get(name)}
 
     @property
     def vae(self) -> Any:
@@ -71,20 +84,23 @@ class LoadedModel:
 
     def evict_text_encoder(self) -> None:
         """Forgets the text encoder; `ensure_text_encoder` brings it back."""
-        self.modules["text_encoder"] = None
+        with self.text_lock:
+            self.modules["text_encoder"] = None
         self.device.free_caches()
 
-    def ensure_text_encoder(self) -> None:
-        """Loads the text encoder again if it was evicted."""
-        if self.modules["text_encoder"] is None:
-            self.modules["text_encoder"] = _read_text_encoder(self.source, self.device)
+    def rest_text_encoder(self) -> None:
+        """Puts the text encoder where the plan wants it between prompts."""
+        with self.text_lock:
+            if self.plan.offload_text_encoder and self.modules["text_encoder"] is not None:
+                self.modules["text_encoder"].to("cpu")
 
-    def reset(self) -> None:
-        """Forgets all that a job may leave in shared modules. Without it the next job is wrong, or crashes."""
-        for transformer in self.transformers:
-            transformer._reset_stateful_cache()
-        self.vae.clear_cache()
-        self.vae.use_tiling = False
+    def ensure_text_encoder(self) -> None:
+        """Brings the text encoder back if it was evicted or offloaded."""
+        with self.text_lock:
+            if self.modules["text_encoder"] is None:
+                self.modules["text_encoder"] = _read_text_encoder(self.source, self.device)
+            else:
+                self.modules["text_encoder"].to(self.device.torch)
 
 
 def load(row: ModelRow, source: Source, device: Device) -> LoadedModel:
@@ -96,7 +112,11 @@ def load(row: ModelRow, source: Source, device: Device) -> LoadedModel:
     """
     shape = read_shape(source, row)
     _check_kind(row, source, shape)
-    pipeline = _read(source, device)
+    pipeline = _read(source, device, **({} if source.transformer is None else {"transformer": None}))
+    if source.transformer is not None:
+        pipeline.transformer = _read_single_file(row, source, source.transformer, device)
+    if source.lora is not None:
+        _add_lora(pipeline, source, source.lora)
     options = {name: value for name, value in pipeline.config.items() if name in ("expand_timesteps", "boundary_ratio")}
     modules = dict(pipeline.components)
     model = LoadedModel(row, source, revision(source), shape, device, modules, options, read_latent_rgb(source))
@@ -115,7 +135,7 @@ def _read(source: Source, device: Device) -> Any:
         "transformer": device.dtype,
         "transformer_2": device.dtype,
         "text_encoder": device.dtype,
-        "vae": torch.float32,
+        "vae": device.vae_dtype,
         "image_encoder": torch.float32,
     }
     present = set(components(source))
@@ -152,11 +172,46 @@ def _read_text_encoder(source: Source, device: Device) -> Any:
         raise model_broken(source.name, folder, f"{type(error).__name__}: {error}"[:500]) from error
 
 
+def _read_single_file(row: ModelRow, source: Source, path: Path, device: Device) -> Any:
+    """A transformer from one file. GGUF weights stay packed and are unpacked layer by layer as they are used."""
+    control = row.kind is PipelineKind.CONTROL
+    kind = _DIFFUSERS.WanVACETransformer3DModel if control else _DIFFUSERS.WanTransformer3DModel
+    packed = path.suffix == ".gguf"
+    quantization = _DIFFUSERS.GGUFQuantizationConfig(compute_dtype=device.dtype) if packed else None
+    try:
+        transformer = kind.from_single_file(
+            str(path),
+            config=str(source.folder),
+            subfolder="transformer",
+            quantization_config=quantization,
+            torch_dtype=device.dtype,
+            local_files_only=True,
+        )
+        return transformer.to(device.torch)
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        raise model_broken(source.name, path, f"{type(error).__name__}: {error}"[:500]) from error
+
+
+def _add_lora(pipeline: Any, source: Source, path: Path) -> None:
+    """Merges a LoRA into the transformer; packed weights cannot take it in, so there it stays beside them."""
+    try:
+        pipeline.load_lora_weights(str(path.parent), weight_name=path.name, local_files_only=True)
+        if source.transformer is None or source.transformer.suffix != ".gguf":
+            pipeline.fuse_lora(components=["transformer"])
+            pipeline.unload_lora_weights()
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        raise model_broken(source.name, path, f"{type(error).__name__}: {error}"[:500]) from error
+
+
 def _check_kind(row: ModelRow, source: Source, shape: ModelShape) -> None:
     """The checkpoint must be what the registry takes it for."""
     index = source.folder / INDEX
     found = read_json(source, index).get("_class_name")
-    wanted = "WanImageToVideoPipeline" if row.kind is PipelineKind.IMAGE else "WanPipeline"
+    wanted = row.kind.value.partition(",")[0]
     if found != wanted:
         raise model_broken(row.name, index, f"it is a {found}, not a {wanted}")
     if row.kind is PipelineKind.TEXT_OR_IMAGE and not shape.token_timesteps:

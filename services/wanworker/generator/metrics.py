@@ -1,7 +1,12 @@
 """The generator's metrics, declared in one place."""
 
-from opentelemetry import metrics
+from collections.abc import Callable, Iterable
+from weakref import WeakSet
 
+from opentelemetry import metrics
+from opentelemetry.metrics import CallbackOptions, Observation
+
+from wanworker.generator.device import Device
 from wanworker.generator.request import Result, Settings, Stage
 from wanworker.runtime import names
 
@@ -34,3 +39,30 @@ def record_result(result: Result) -> None:
     _SIZE.record(len(result.file), attributes)
     if result.peak_memory_bytes:
         _PEAK.record(result.peak_memory_bytes, attributes)
+
+
+_DEVICES: WeakSet[Device] = WeakSet()
+
+
+def watch_device(device: Device) -> None:
+    """Reports the memory of a device from now on, for as long as it is used."""
+    _DEVICES.add(device)
+
+
+def _observe(counter: str) -> Callable[[CallbackOptions], Iterable[Observation]]:
+    def observe(_: CallbackOptions) -> Iterable[Observation]:
+        for device in list(_DEVICES):
+            try:
+                yield Observation(getattr(device.memory(), counter), {names.ATTR_DEVICE: device.label})
+            except RuntimeError:
+                return  # a lost device cannot be asked
+
+    return observe
+
+
+for _name, _counter, _text in (
+    (names.METRIC_DEVICE_ALLOCATED, "allocated", "Device memory in use by tensors"),
+    (names.METRIC_DEVICE_RESERVED, "reserved", "Device memory held by the allocator"),
+    (names.METRIC_DEVICE_FREE, "free", "Device memory that a job could take"),
+):
+    _METER.create_observable_gauge(_name, [_observe(_counter)], "By", _text)

@@ -1,8 +1,4 @@
-"""The models that the generator knows: one row each, no code for any of them.
-
-Wan2.1-VACE is listed for the sake of its name, yet can do nothing here so far: requests for it are refused as
-UNSUPPORTED.
-"""
+"""The models that the generator knows: one row each, no code for any of them."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -16,6 +12,9 @@ class Capability(Enum):
     TEXT_TO_VIDEO = "MODEL_CAPABILITY_TEXT_TO_VIDEO"
     TEXT_TO_IMAGE = "MODEL_CAPABILITY_TEXT_TO_IMAGE"
     IMAGE_TO_VIDEO = "MODEL_CAPABILITY_IMAGE_TO_VIDEO"
+    LAST_FRAME = "MODEL_CAPABILITY_LAST_FRAME"
+    SUBJECT_IMAGES = "MODEL_CAPABILITY_SUBJECT_IMAGES"
+    EXTEND_CLIP = "MODEL_CAPABILITY_EXTEND_CLIP"
 
     @property
     def noun(self) -> str:
@@ -24,12 +23,20 @@ class Capability(Enum):
             "TEXT_TO_VIDEO": "a video from text alone",
             "TEXT_TO_IMAGE": "a still from text",
             "IMAGE_TO_VIDEO": "a video from a reference image",
+            "LAST_FRAME": "a video up to a given last frame",
+            "SUBJECT_IMAGES": "a picture of given subjects",
+            "EXTEND_CLIP": "a video that goes on from a clip",
         }[self.name]
 
     @property
     def field(self) -> str:
         """The request's field that asks for it."""
-        return "settings.frames" if self is Capability.TEXT_TO_IMAGE else "reference_image"
+        return {
+            "TEXT_TO_IMAGE": "settings.frames",
+            "LAST_FRAME": "last_frame",
+            "SUBJECT_IMAGES": "subject_images",
+            "EXTEND_CLIP": "extended_clip",
+        }.get(self.name, "reference_image")
 
 
 class PipelineKind(Enum):
@@ -38,11 +45,14 @@ class PipelineKind(Enum):
     TEXT = "WanPipeline"
     """Text only."""
     TEXT_OR_IMAGE = "WanPipeline, WanImageToVideoPipeline"
-    """One set of modules under both pipelines: per-token timesteps hold the first frame (`expand_timesteps`)."""
+    """One set of modules under both pipelines: per-token timesteps hold the first frame (`expand_timesteps`).
+
+    The pipeline takes a last frame too, and drops it silently: hence no LAST_FRAME.
+    """
     IMAGE = "WanImageToVideoPipeline"
     """The transformer takes the image as extra channels and has no mode without it."""
     CONTROL = "WanVACEPipeline"
-    """Not run yet."""
+    """The transformer is steered by frames that are given, a mask of those that are not, and pictures of subjects."""
 
 
 _TEXT = frozenset({Capability.TEXT_TO_VIDEO, Capability.TEXT_TO_IMAGE})
@@ -51,7 +61,7 @@ CAPABILITIES: dict[PipelineKind, frozenset[Capability]] = {
     PipelineKind.TEXT: _TEXT,
     PipelineKind.TEXT_OR_IMAGE: _TEXT | _IMAGE,
     PipelineKind.IMAGE: _IMAGE,
-    PipelineKind.CONTROL: frozenset(),
+    PipelineKind.CONTROL: frozenset(Capability),
 }
 
 
@@ -85,6 +95,12 @@ class ModelRow:
     """Width and height are multiples of this: the autoencoder's stride times the transformer's patch."""
     prompt_tokens: int = 512
     """Tokens that a prompt is padded or cut to; a tokenizer that says less wins."""
+    steps: int = 0
+    """Steps that it was distilled for; 0: the caller decides."""
+    solver_order: int = 2
+    """Steps that the solver looks back; few-step models want 1."""
+    needs_lora: bool = False
+    """True for what is a LoRA over `repo`; its path is a setting."""
     flow_shift: tuple[tuple[int, float], ...] = ()
     """(most pixels of a frame, shift) by rising size, the last for all above. Empty: the checkpoint decides."""
 
@@ -117,6 +133,22 @@ ROWS: tuple[ModelRow, ...] = (
         16,
         max_frames=129,
         flow_shift=_SHIFT_BY_SIZE,
+    ),
+    ModelRow(
+        "wan2.1-t2v-14b-4step",
+        PipelineKind.TEXT,
+        "Wan-AI/Wan2.1-T2V-14B-Diffusers",
+        "Apache-2.0",
+        832,
+        480,
+        81,
+        16,
+        max_frames=129,
+        guidance_scale=1.0,
+        steps=4,
+        solver_order=1,
+        needs_lora=True,
+        flow_shift=((1 << 62, 5.0),),
     ),
     ModelRow(
         "wan2.1-t2v-14b",
@@ -193,6 +225,6 @@ def find_row(name: str) -> ModelRow:
         raise model_unknown(name, _BY_NAME) from None
 
 
-def capable_models(capability: Capability) -> list[str]:
-    """Names of the models that can do something."""
-    return [row.name for row in ROWS if capability in row.capabilities]
+def capable_models(*wanted: Capability) -> list[str]:
+    """Names of the models that can do all of this."""
+    return [row.name for row in ROWS if row.capabilities.issuperset(wanted)]

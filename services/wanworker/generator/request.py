@@ -1,5 +1,6 @@
 """What is asked of the generator and what it tells, as plain data."""
 
+import math
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -35,6 +36,16 @@ class Memory:
 
 
 @dataclass(frozen=True)
+class Speed:
+    """What is given up for speed; nothing by default."""
+
+    guidance_cutoff: float = 0.0
+    """Share of the last steps without guidance, which halves their cost; 0 to 1."""
+    cache_threshold: float | None = None
+    """FirstBlockCache: a forward ends after the first block if that changed by less than this; None: never."""
+
+
+@dataclass(frozen=True)
 class Settings:
     """Everything that decides the cost of a generation."""
 
@@ -56,16 +67,25 @@ class Settings:
     """Shift of the schedule; None is the model's own for this size."""
     memory: Memory = field(default_factory=Memory)
     """How memory is spared."""
+    speed: Speed = field(default_factory=Speed)
+    """What is given up for speed."""
+
+    @property
+    def guided_steps(self) -> int:
+        """Steps with guidance, which are the first ones."""
+        if self.guidance_scale <= 1:
+            return 0
+        return self.steps - math.floor(self.steps * self.speed.guidance_cutoff)
+
+    @property
+    def forwards(self) -> int:
+        """Transformer forwards of all steps, none of them skipped by a cache."""
+        return self.steps + self.guided_steps
 
     @property
     def is_still(self) -> bool:
         """True if there is one frame only."""
         return self.frames == 1
-
-    @property
-    def forwards_per_step(self) -> int:
-        """Transformer forwards a step: guidance takes a second one."""
-        return 2 if self.guidance_scale > 1 else 1
 
 
 @dataclass(frozen=True)
@@ -84,6 +104,12 @@ class Order:
     """The file to write."""
     reference_image: bytes | None = None
     """The first frame, encoded as PNG, JPEG or WebP."""
+    last_frame: bytes | None = None
+    """The last frame, encoded alike."""
+    subject_images: tuple[bytes, ...] = ()
+    """Pictures of what is to be shown, encoded alike."""
+    extended_clip: bytes | None = None
+    """An MP4 whose end becomes the beginning."""
     crop_width: int | None = None
     """Width to crop to; None keeps all."""
     crop_height: int | None = None

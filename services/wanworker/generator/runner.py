@@ -6,14 +6,12 @@ import logging
 from collections.abc import AsyncGenerator
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from PIL import Image
-
 from wanworker.generator.checks import check_order
+from wanworker.generator.conditions import Conditions, read_conditions
 from wanworker.generator.control import JobControl
 from wanworker.generator.device_queue import DeviceQueue, Ticket
 from wanworker.generator.engine import Cost, Engine
 from wanworker.generator.errors import JobCancelledError, draining
-from wanworker.generator.reference_image import read_reference_image
 from wanworker.generator.registry import Capability, ModelRow, find_row
 from wanworker.generator.request import Event, FileFormat, Order, Queued, Result, Settings
 from wanworker.generator.settings import GeneratorSettings
@@ -25,15 +23,17 @@ _RETRY_SECONDS = 5.0
 
 
 class Runner:
-    """Runs generations one after the other. Its methods belong to one event loop."""
+    """Runs generations, several at a time. Its methods belong to one event loop."""
 
     def __init__(self, settings: GeneratorSettings, engine: Engine) -> None:
         self._settings = settings
         self.engine = engine
-        self.queue = DeviceQueue(settings.queue_limit)
-        # One thread for good: torch keeps per-thread state, and the device serves one job at a time anyway.
-        self._thread = ThreadPoolExecutor(1, "device")
+        jobs = settings.concurrent_jobs
+        self.queue = DeviceQueue(settings.queue_limit, jobs, engine.fit_together)
+        self._threads = ThreadPoolExecutor(len((_STILL_PRIORITY, _VIDEO_PRIORITY)) * jobs, "job")
         self._controls: set[JobControl] = set()
+        self.broken = asyncio.Event()
+        """Set once the device failed for good: only a new process can use it."""
 
     async def generate(self, order: Order) -> AsyncGenerator[Event, None]:
         """The events of a generation; `Result` is the last.
@@ -44,10 +44,12 @@ class Runner:
             ServiceError: as the contract has it.
         """
         row = check_order(order)
-        await asyncio.to_thread(self.engine.cost, order.settings)  # a missing model fails here, before it queues
-        image = await self._read_image(order)
+        if self.engine.lost is not None:
+            raise self.engine.lost
+        cost = await asyncio.to_thread(self.engine.cost, order.settings)  # a missing model fails here, before it queues
+        conditions = await asyncio.to_thread(read_conditions, order, self._settings.max_reference_pixels)
         priority = _STILL_PRIORITY if order.settings.is_still else _VIDEO_PRIORITY
-        ticket = self.queue.join(priority, _RETRY_SECONDS)
+        ticket = self.queue.join(priority, _RETRY_SECONDS, cost.share)
         try:
             async for position in self.queue.positions(ticket):
                 yield Queued(position)
@@ -55,7 +57,7 @@ class Runner:
             self.queue.leave(ticket)
             raise
         _LOGGER.info("Job starts on %s", row.name)
-        events = self._run(order, image, ticket)
+        events = self._run(order, conditions, ticket)
         try:
             async for event in events:
                 yield event
@@ -76,7 +78,7 @@ class Runner:
             return
         row = find_row(self._settings.default_model)
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._thread, self.engine.load_model, row)
+        await loop.run_in_executor(self._threads, self.engine.load_model, row)
         if self._settings.warm_up_job and Capability.TEXT_TO_IMAGE in row.capabilities:
             try:
                 async for _ in self.generate(_warm_up_order(row)):
@@ -86,31 +88,19 @@ class Runner:
                 _LOGGER.warning("Not warmed up: %s", error)
 
     def close_queue(self) -> None:
-        """Refuses new jobs and those that wait; the running one goes on."""
+        """Refuses new jobs and those that wait; those that run go on."""
         self.queue.close()
 
     async def close(self) -> None:
-        """Stops the running job and frees the device."""
+        """Stops the running jobs and frees the device."""
         self.queue.close()
         for control in self._controls:
             control.cancel()
         await self.queue.idle()
-        await asyncio.to_thread(self._thread.shutdown)
+        await asyncio.to_thread(self._threads.shutdown)
         self.engine.close()
 
-    async def _read_image(self, order: Order) -> Image.Image | None:
-        if order.reference_image is None:
-            return None
-        settings = order.settings
-        return await asyncio.to_thread(
-            read_reference_image,
-            order.reference_image,
-            settings.width,
-            settings.height,
-            self._settings.max_reference_pixels,
-        )
-
-    async def _run(self, order: Order, image: Image.Image | None, ticket: Ticket) -> AsyncGenerator[Event, None]:
+    async def _run(self, order: Order, conditions: Conditions, ticket: Ticket) -> AsyncGenerator[Event, None]:
         """The device's part. The device is given back when the thread is done, not when the caller is gone."""
         loop = asyncio.get_running_loop()
         inbox: asyncio.Queue[Event | None] = asyncio.Queue()
@@ -118,7 +108,7 @@ class Runner:
         def tell(event: Event | None) -> None:
             loop.call_soon_threadsafe(inbox.put_nowait, event)
 
-        control = JobControl(tell)
+        control = self.engine.control(tell, ticket.priority)
         self._controls.add(control)
 
         def finished(_: Future[Result]) -> None:
@@ -126,7 +116,7 @@ class Runner:
             tell(None)
 
         context = contextvars.copy_context()  # carries the call's span into the thread
-        future = self._thread.submit(context.run, self.engine.generate, order, image, control)
+        future = self._threads.submit(context.run, self.engine.generate, order, conditions, control)
         future.add_done_callback(finished)
         try:
             while (event := await inbox.get()) is not None:
@@ -145,6 +135,8 @@ class Runner:
     def _finish(self, control: JobControl, ticket: Ticket) -> None:
         self._controls.discard(control)
         self.queue.leave(ticket)
+        if self.engine.lost is not None:
+            self.broken.set()
 
 
 def _warm_up_order(row: ModelRow) -> Order:

@@ -35,12 +35,16 @@ def define_service(settings: GeneratorSettings, runner: Runner) -> ServiceDefini
     async def drain() -> None:
         runner.close_queue()
 
+    async def broken() -> None:
+        await runner.broken.wait()
+
     return ServiceDefinition(
         name=generator_pb2.DESCRIPTOR.services_by_name["GeneratorService"].full_name,
         add_to_server=add_to_server,
         warm_up=runner.warm_up,
         drain=drain,
         close=runner.close,
+        broken=broken,
     )
 
 

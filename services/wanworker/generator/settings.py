@@ -24,6 +24,14 @@ class GeneratorSettings(ServiceSettings):
     model_paths: dict[str, Path] = Field(
         default_factory=dict, description="Folders in diffusers layout by model name, as JSON; they win over the hub."
     )
+    transformer_paths: dict[str, Path] = Field(
+        default_factory=dict,
+        description="Single-file transformers (GGUF or safetensors, in Wan's own layout) by model name, as JSON; the "
+        "rest of the model comes from its folder.",
+    )
+    lora_paths: dict[str, Path] = Field(
+        default_factory=dict, description="LoRA files (safetensors) by model name, as JSON; merged at loading."
+    )
     models_dir: Path | None = Field(None, description="Folder with a checkpoint folder a model, named as the model is.")
     model_revisions: dict[str, str] = Field(
         default_factory=dict, description="Hub revisions by model name, as JSON; better a commit than a branch."
@@ -37,6 +45,15 @@ class GeneratorSettings(ServiceSettings):
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="Precision of transformer and text encoder; `auto` takes the faster one of the device."
     )
+    vae_dtype: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="Precision of the autoencoder; `auto` is bf16 on CUDA and fp32 elsewhere."
+    )
+    attention: Literal["auto", "native", "_native_cudnn"] = Field(
+        "auto", description="Attention kernels on CUDA; `auto` times cuDNN's against torch's own and takes the faster."
+    )
+    compile_transformer: bool = Field(
+        False, description="Compile the transformer's blocks on CUDA; the first job of each size then takes longer."
+    )
     memory_budget_bytes: int | None = Field(
         None,
         ge=1,
@@ -45,6 +62,12 @@ class GeneratorSettings(ServiceSettings):
     )
     threads: int | None = Field(None, ge=1, description="CPU threads of torch and x264; the usable cores when unset.")
     queue_limit: int = Field(16, ge=0, description="Jobs that may wait before Generate answers QUEUE_FULL.")
+    concurrent_jobs: int = Field(
+        4,
+        ge=1,
+        description="Videos that share the device, one denoising step at a time each, as far as memory allows; as many "
+        "stills go before them.",
+    )
     preload: bool = Field(True, description="Load the default model before health says SERVING.")
     warm_up_job: bool = Field(
         True, description="After preloading, make one still of two steps: it warms the device and calibrates estimates."

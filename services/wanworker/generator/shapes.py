@@ -12,7 +12,7 @@ class ModelShape:
     """Sizes of a checkpoint's parts."""
 
     layers: int
-    """Transformer blocks."""
+    """Transformer blocks, control blocks included."""
     dim: int
     """Width of the transformer."""
     ffn_dim: int
@@ -49,6 +49,8 @@ class ModelShape:
     """Of the autoencoder."""
     image_parameters: int
     """Of the image encoder; 0 without one."""
+    transformer_file_bytes: int = 0
+    """Length of a single-file transformer, whose weights stay packed as they are there; 0 without one."""
 
     def latent_frames(self, frames: int) -> int:
         """Latent frames of a clip."""
@@ -77,7 +79,7 @@ def read_shape(source: Source, row: ModelRow) -> ModelShape:
     names = components(source)
     try:
         return ModelShape(
-            layers=transformer["num_layers"],
+            layers=transformer["num_layers"] + len(transformer.get("vace_layers") or ()),
             dim=transformer["num_attention_heads"] * transformer["attention_head_dim"],
             ffn_dim=transformer["ffn_dim"],
             patch=tuple(transformer["patch_size"]),
@@ -91,11 +93,16 @@ def read_shape(source: Source, row: ModelRow) -> ModelShape:
             vae_patch=vae.get("patch_size") or 1,
             stride=vae.get("scale_factor_spatial", 8),
             frame_stride=vae.get("scale_factor_temporal", 4),
-            transformer_parameters=sum(count_parameters(source, name) for name in names if "transformer" in name),
+            transformer_parameters=sum(
+                count_parameters(source, name)
+                for name in names
+                if "transformer" in name and (name != "transformer" or source.transformer is None)
+            ),
             text_parameters=count_parameters(source, "text_encoder"),
             text_embedding_parameters=text["vocab_size"] * text["d_model"],
             vae_parameters=count_parameters(source, "vae"),
             image_parameters=count_parameters(source, "image_encoder") if "image_encoder" in names else 0,
+            transformer_file_bytes=0 if source.transformer is None else source.transformer.stat().st_size,
         )
     except KeyError as error:
         raise model_broken(source.name, folder, f"its configuration lacks {error}") from error

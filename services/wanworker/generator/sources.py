@@ -43,6 +43,10 @@ class Source:
     """Folder in diffusers layout."""
     commit: str
     """Commit of a hub snapshot; empty for other folders."""
+    transformer: Path | None = None
+    """A single file that takes the place of the folder's transformer weights."""
+    lora: Path | None = None
+    """A LoRA over the transformer."""
 
 
 def describe(row: ModelRow, settings: GeneratorSettings) -> str:
@@ -57,6 +61,12 @@ def locate(row: ModelRow, settings: GeneratorSettings, *, download: bool = False
     Raises:
         PreconditionError: MODEL_NOT_FOUND with the path or repository tried, MODEL_BROKEN with the file at fault.
     """
+    transformer, lora = settings.transformer_paths.get(row.name), settings.lora_paths.get(row.name)
+    if row.needs_lora and lora is None:
+        raise model_not_found(row.name, "(no path)", "its LoRA's path must be set: WANWORKER_GENERATOR_LORA_PATHS")
+    for file in (transformer, lora):
+        if file is not None and not file.expanduser().is_file():
+            raise model_not_found(row.name, file, "no such file")
     folder = _configured_folder(row, settings)
     commit = ""
     if folder is None:
@@ -64,7 +74,8 @@ def locate(row: ModelRow, settings: GeneratorSettings, *, download: bool = False
         commit = folder.name
     if not (folder / INDEX).is_file():
         raise model_not_found(row.name, folder, "no such folder" if not folder.is_dir() else f"no {INDEX} in it")
-    source = Source(row.name, folder, commit)
+    files = (None if file is None else file.expanduser() for file in (transformer, lora))
+    source = Source(row.name, folder, commit, *files)
     check(source)
     return source
 
@@ -85,7 +96,7 @@ def check(source: Source) -> None:
         config = folder / _CONFIG_NAMES.get(component, "config.json")
         if not config.is_file():
             raise model_broken(source.name, config, "the file is missing")
-        if component not in _WITHOUT_WEIGHTS:
+        if component not in _WITHOUT_WEIGHTS and (component != "transformer" or source.transformer is None):
             for file in weight_files(source, component):
                 if not file.is_file():
                     raise model_broken(source.name, file, "the file is missing")
@@ -142,11 +153,12 @@ def revision(source: Source) -> str:
     Weights are taken by name, length, and their first and last MiB: hashing 30 GB would take longer than loading
     them.
     """
-    if source.commit:
+    if source.commit and source.transformer is None and source.lora is None:
         return source.commit
     digest = hashlib.sha256()
     for path in _revision_files(source):
-        digest.update(f"{path.relative_to(source.folder)}:{path.stat().st_size}\n".encode())
+        name = path.relative_to(source.folder) if path.is_relative_to(source.folder) else path.name
+        digest.update(f"{name}:{path.stat().st_size}\n".encode())
         with path.open("rb") as file:
             digest.update(file.read(_EDGE_BYTES))
             file.seek(max(0, path.stat().st_size - _EDGE_BYTES))
@@ -156,6 +168,7 @@ def revision(source: Source) -> str:
 
 def _revision_files(source: Source) -> Iterator[Path]:
     yield source.folder / INDEX
+    yield from (file for file in (source.transformer, source.lora) if file is not None)
     for component in sorted(components(source)):
         folder = source.folder / component
         yield from sorted([*folder.glob("*.json"), *folder.glob("*.safetensors"), *folder.glob("*.model")])

@@ -17,6 +17,7 @@ from wanworker.generator.request import (
     Queued,
     Result,
     Settings,
+    Speed,
     Stage,
     StageSeconds,
 )
@@ -43,7 +44,13 @@ def settings_from_proto(message: types_pb2.GenerationSettings) -> Settings:
         guidance_scale=message.guidance_scale,
         flow_shift=message.flow_shift if message.HasField("flow_shift") else None,
         memory=Memory(memory.tiled_decode, memory.evict_text_encoder, memory.free_caches),
+        speed=_speed(message.speed),
     )
+
+
+def _speed(message: types_pb2.SpeedOptions) -> Speed:
+    threshold = message.step_cache_threshold if message.HasField("step_cache_threshold") else None
+    return Speed(message.guidance_cutoff, threshold)
 
 
 def settings_to_proto(settings: Settings) -> types_pb2.GenerationSettings:
@@ -63,6 +70,11 @@ def settings_to_proto(settings: Settings) -> types_pb2.GenerationSettings:
             evict_text_encoder=memory.evict_text_encoder,
             free_caches=memory.free_caches,
         ),
+        speed=None
+        if settings.speed == Speed()
+        else types_pb2.SpeedOptions(
+            guidance_cutoff=settings.speed.guidance_cutoff, step_cache_threshold=settings.speed.cache_threshold
+        ),
     )
 
 
@@ -75,6 +87,9 @@ def order_from_proto(message: generator_pb2.GenerateRequest) -> Order:
         seed=message.seed,
         format=_FORMATS[message.format],
         reference_image=message.reference_image if message.HasField("reference_image") else None,
+        last_frame=message.last_frame if message.HasField("last_frame") else None,
+        subject_images=tuple(message.subject_images),
+        extended_clip=message.extended_clip if message.HasField("extended_clip") else None,
         crop_width=message.crop_width if message.HasField("crop_width") else None,
         crop_height=message.crop_height if message.HasField("crop_height") else None,
         preview_interval_steps=message.preview_interval_steps,
@@ -127,6 +142,9 @@ def row_to_proto(
         default_frames=row.frames,
         default_fps=row.fps,
         max_frames=row.max_frames,
+        size_multiple=row.size_multiple,
+        default_steps=row.steps,
+        default_guidance_scale=row.guidance_scale,
         loaded=loaded,
         available=available,
         is_default=is_default,

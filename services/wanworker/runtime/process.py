@@ -1,7 +1,7 @@
 """A service as a process: settings from the environment, signals, exit codes.
 
-Exit codes: 0 after a graceful stop, 1 if the service could not start, 2 for bad settings, 128 + n after a
-second signal n.
+Exit codes: 0 after a graceful stop, 1 if the service could not start, 2 for bad settings, 3 if the service broke and
+wants to be started anew, 128 + n after a second signal n.
 """
 
 import asyncio
@@ -54,7 +54,7 @@ def run_main(service: str, settings_type: type[_Settings], build: Callable[[_Set
 
 
 async def run_service(definition: ServiceDefinition, settings: ServiceSettings) -> int:
-    """Serves until SIGTERM or SIGINT and returns the exit code: 0, or 1 if the service could not start.
+    """Serves until SIGTERM or SIGINT and returns the exit code: 0, 1 if the service could not start, 3 if it broke.
 
     The first signal stops gracefully, the second ends the process at once.
     """
@@ -63,12 +63,16 @@ async def run_service(definition: ServiceDefinition, settings: ServiceSettings) 
     server = ServiceServer(definition, settings)
     starting = asyncio.ensure_future(server.start())
     stopping = asyncio.ensure_future(stop.wait())
+    breaking = asyncio.ensure_future(_broken(definition))
     code = 0
     try:
-        await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((starting, stopping, breaking), return_when=asyncio.FIRST_COMPLETED)
         if starting.done():
             starting.result()
-            await stopping
+            await asyncio.wait((stopping, breaking), return_when=asyncio.FIRST_COMPLETED)
+        if breaking.done():
+            _LOG.error("%s is broken: stopping, to be started anew", definition.name)
+            code = 3
     except StartError as error:
         _LOG.error("%s", error)
         code = 1
@@ -78,6 +82,7 @@ async def run_service(definition: ServiceDefinition, settings: ServiceSettings) 
     finally:
         await _settled(starting)
         stopping.cancel()
+        breaking.cancel()
         await server.stop()
     return code
 
@@ -92,6 +97,10 @@ async def _build_and_run(settings: _Settings, build: Callable[[_Settings], Servi
         _LOG.error("cannot start: %s", error)
         return 1
     return await run_service(definition, settings)
+
+
+async def _broken(definition: ServiceDefinition) -> None:
+    await (asyncio.Event().wait() if definition.broken is None else definition.broken())
 
 
 async def _settled(task: "asyncio.Future[int]") -> None:

@@ -88,6 +88,8 @@ class ServiceDefinition:
     was cut short."""
     authenticator: Authenticator | None = None
     """Who decides who may call; everybody may when None."""
+    broken: Callable[[], Awaitable[None]] | None = None
+    """Returns once only a new process can serve again; this one then stops, with an exit code of its own."""
 
 
 class ServiceServer:

@@ -13,13 +13,19 @@ class ModelCapability(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     MODEL_CAPABILITY_TEXT_TO_VIDEO: _ClassVar[ModelCapability]
     MODEL_CAPABILITY_TEXT_TO_IMAGE: _ClassVar[ModelCapability]
     MODEL_CAPABILITY_IMAGE_TO_VIDEO: _ClassVar[ModelCapability]
+    MODEL_CAPABILITY_LAST_FRAME: _ClassVar[ModelCapability]
+    MODEL_CAPABILITY_SUBJECT_IMAGES: _ClassVar[ModelCapability]
+    MODEL_CAPABILITY_EXTEND_CLIP: _ClassVar[ModelCapability]
 MODEL_CAPABILITY_UNSPECIFIED: ModelCapability
 MODEL_CAPABILITY_TEXT_TO_VIDEO: ModelCapability
 MODEL_CAPABILITY_TEXT_TO_IMAGE: ModelCapability
 MODEL_CAPABILITY_IMAGE_TO_VIDEO: ModelCapability
+MODEL_CAPABILITY_LAST_FRAME: ModelCapability
+MODEL_CAPABILITY_SUBJECT_IMAGES: ModelCapability
+MODEL_CAPABILITY_EXTEND_CLIP: ModelCapability
 
 class GenerateRequest(_message.Message):
-    __slots__ = ("settings", "prompt", "negative_prompt", "seed", "reference_image", "format", "crop_width", "crop_height", "preview_interval_steps")
+    __slots__ = ("settings", "prompt", "negative_prompt", "seed", "reference_image", "format", "crop_width", "crop_height", "preview_interval_steps", "last_frame", "subject_images", "extended_clip")
     SETTINGS_FIELD_NUMBER: _ClassVar[int]
     PROMPT_FIELD_NUMBER: _ClassVar[int]
     NEGATIVE_PROMPT_FIELD_NUMBER: _ClassVar[int]
@@ -29,6 +35,9 @@ class GenerateRequest(_message.Message):
     CROP_WIDTH_FIELD_NUMBER: _ClassVar[int]
     CROP_HEIGHT_FIELD_NUMBER: _ClassVar[int]
     PREVIEW_INTERVAL_STEPS_FIELD_NUMBER: _ClassVar[int]
+    LAST_FRAME_FIELD_NUMBER: _ClassVar[int]
+    SUBJECT_IMAGES_FIELD_NUMBER: _ClassVar[int]
+    EXTENDED_CLIP_FIELD_NUMBER: _ClassVar[int]
     settings: _types_pb2.GenerationSettings
     prompt: str
     negative_prompt: str
@@ -38,7 +47,10 @@ class GenerateRequest(_message.Message):
     crop_width: int
     crop_height: int
     preview_interval_steps: int
-    def __init__(self, settings: _Optional[_Union[_types_pb2.GenerationSettings, _Mapping]] = ..., prompt: _Optional[str] = ..., negative_prompt: _Optional[str] = ..., seed: _Optional[int] = ..., reference_image: _Optional[bytes] = ..., format: _Optional[_Union[_types_pb2.OutputFormat, str]] = ..., crop_width: _Optional[int] = ..., crop_height: _Optional[int] = ..., preview_interval_steps: _Optional[int] = ...) -> None: ...
+    last_frame: bytes
+    subject_images: _containers.RepeatedScalarFieldContainer[bytes]
+    extended_clip: bytes
+    def __init__(self, settings: _Optional[_Union[_types_pb2.GenerationSettings, _Mapping]] = ..., prompt: _Optional[str] = ..., negative_prompt: _Optional[str] = ..., seed: _Optional[int] = ..., reference_image: _Optional[bytes] = ..., format: _Optional[_Union[_types_pb2.OutputFormat, str]] = ..., crop_width: _Optional[int] = ..., crop_height: _Optional[int] = ..., preview_interval_steps: _Optional[int] = ..., last_frame: _Optional[bytes] = ..., subject_images: _Optional[_Iterable[bytes]] = ..., extended_clip: _Optional[bytes] = ...) -> None: ...
 
 class GenerateResponse(_message.Message):
     __slots__ = ("queued", "progress", "preview", "chunk", "completed")
@@ -103,7 +115,7 @@ class EstimateResponse(_message.Message):
     def __init__(self, estimate: _Optional[_Union[_types_pb2.Estimate, _Mapping]] = ...) -> None: ...
 
 class ModelInfo(_message.Message):
-    __slots__ = ("name", "source", "revision", "licence", "capabilities", "default_width", "default_height", "default_frames", "default_fps", "loaded", "available", "is_default", "max_frames")
+    __slots__ = ("name", "source", "revision", "licence", "capabilities", "default_width", "default_height", "default_frames", "default_fps", "loaded", "available", "is_default", "max_frames", "size_multiple", "default_steps", "default_guidance_scale")
     NAME_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
@@ -117,6 +129,9 @@ class ModelInfo(_message.Message):
     AVAILABLE_FIELD_NUMBER: _ClassVar[int]
     IS_DEFAULT_FIELD_NUMBER: _ClassVar[int]
     MAX_FRAMES_FIELD_NUMBER: _ClassVar[int]
+    SIZE_MULTIPLE_FIELD_NUMBER: _ClassVar[int]
+    DEFAULT_STEPS_FIELD_NUMBER: _ClassVar[int]
+    DEFAULT_GUIDANCE_SCALE_FIELD_NUMBER: _ClassVar[int]
     name: str
     source: str
     revision: str
@@ -130,7 +145,10 @@ class ModelInfo(_message.Message):
     available: bool
     is_default: bool
     max_frames: int
-    def __init__(self, name: _Optional[str] = ..., source: _Optional[str] = ..., revision: _Optional[str] = ..., licence: _Optional[str] = ..., capabilities: _Optional[_Iterable[_Union[ModelCapability, str]]] = ..., default_width: _Optional[int] = ..., default_height: _Optional[int] = ..., default_frames: _Optional[int] = ..., default_fps: _Optional[int] = ..., loaded: bool = ..., available: bool = ..., is_default: bool = ..., max_frames: _Optional[int] = ...) -> None: ...
+    size_multiple: int
+    default_steps: int
+    default_guidance_scale: float
+    def __init__(self, name: _Optional[str] = ..., source: _Optional[str] = ..., revision: _Optional[str] = ..., licence: _Optional[str] = ..., capabilities: _Optional[_Iterable[_Union[ModelCapability, str]]] = ..., default_width: _Optional[int] = ..., default_height: _Optional[int] = ..., default_frames: _Optional[int] = ..., default_fps: _Optional[int] = ..., loaded: bool = ..., available: bool = ..., is_default: bool = ..., max_frames: _Optional[int] = ..., size_multiple: _Optional[int] = ..., default_steps: _Optional[int] = ..., default_guidance_scale: _Optional[float] = ...) -> None: ...
 
 class GeneratorServiceGetStatusRequest(_message.Message):
     __slots__ = ()

@@ -25,29 +25,31 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18wanworker/v1/types.proto\x12\x0cwanworker.v1\x1a\x1egoogle/protobuf/duration.proto\"\x99\x02\n\x08Progress\x12)\n\x05stage\x18\x01 \x01(\x0e\x32\x13.wanworker.v1.StageR\x05stage\x12\x1a\n\x08\x66raction\x18\x02 \x01(\x01R\x08\x66raction\x12\x12\n\x04step\x18\x03 \x01(\rR\x04step\x12\x1f\n\x0btotal_steps\x18\x04 \x01(\rR\ntotalSteps\x12\x30\n\x03\x65ta\x18\x05 \x01(\x0b\x32\x19.google.protobuf.DurationH\x00R\x03\x65ta\x88\x01\x01\x12*\n\x0equeue_position\x18\x06 \x01(\rH\x01R\rqueuePosition\x88\x01\x01\x12\x18\n\x07\x61ttempt\x18\x07 \x01(\rR\x07\x61ttemptB\x06\n\x04_etaB\x11\n\x0f_queue_position\"w\n\x07Preview\x12\x12\n\x04webp\x18\x01 \x01(\x0cR\x04webp\x12\x14\n\x05width\x18\x02 \x01(\rR\x05width\x12\x16\n\x06height\x18\x03 \x01(\rR\x06height\x12\x16\n\x06\x66rames\x18\x04 \x01(\rR\x06\x66rames\x12\x12\n\x04step\x18\x05 \x01(\rR\x04step\"\x81\x01\n\rMemoryOptions\x12!\n\x0ctiled_decode\x18\x01 \x01(\x08R\x0btiledDecode\x12,\n\x12\x65vict_text_encoder\x18\x02 \x01(\x08R\x10\x65victTextEncoder\x12\x1f\n\x0b\x66ree_caches\x18\x03 \x01(\x08R\nfreeCaches\"\xa7\x02\n\x12GenerationSettings\x12\x14\n\x05model\x18\x01 \x01(\tR\x05model\x12\x14\n\x05width\x18\x02 \x01(\rR\x05width\x12\x16\n\x06height\x18\x03 \x01(\rR\x06height\x12\x16\n\x06\x66rames\x18\x04 \x01(\rR\x06\x66rames\x12\x10\n\x03\x66ps\x18\x05 \x01(\rR\x03\x66ps\x12\x14\n\x05steps\x18\x06 \x01(\rR\x05steps\x12%\n\x0eguidance_scale\x18\x07 \x01(\x01R\rguidanceScale\x12\"\n\nflow_shift\x18\x08 \x01(\x01H\x00R\tflowShift\x88\x01\x01\x12\x33\n\x06memory\x18\t \x01(\x0b\x32\x1b.wanworker.v1.MemoryOptionsR\x06memoryB\r\n\x0b_flow_shift\"\xd6\x01\n\x08\x45stimate\x12\x12\n\x04\x66its\x18\x01 \x01(\x08R\x04\x66its\x12!\n\x0cneeded_bytes\x18\x02 \x01(\x04R\x0bneededBytes\x12\'\n\x0f\x61vailable_bytes\x18\x03 \x01(\x04R\x0e\x61vailableBytes\x12\x35\n\x08\x64uration\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationR\x08\x64uration\x12\x33\n\x06stages\x18\x05 \x03(\x0b\x32\x1b.wanworker.v1.StageDurationR\x06stages\"q\n\rStageDuration\x12)\n\x05stage\x18\x01 \x01(\x0e\x32\x13.wanworker.v1.StageR\x05stage\x12\x35\n\x08\x64uration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationR\x08\x64uration\"\x89\x01\n\x0f\x46rameStatistics\x12\x1b\n\tmean_luma\x18\x01 \x01(\x01R\x08meanLuma\x12%\n\x0eluma_deviation\x18\x02 \x01(\x01R\rlumaDeviation\x12\x32\n\x15mean_frame_difference\x18\x03 \x01(\x01R\x13meanFrameDifference*\xc5\x01\n\x05Stage\x12\x15\n\x11STAGE_UNSPECIFIED\x10\x00\x12\x10\n\x0cSTAGE_QUEUED\x10\x01\x12\x13\n\x0fSTAGE_ENHANCING\x10\x02\x12\x17\n\x13STAGE_LOADING_MODEL\x10\x03\x12\x17\n\x13STAGE_ENCODING_TEXT\x10\x04\x12\x13\n\x0fSTAGE_DENOISING\x10\x05\x12\x12\n\x0eSTAGE_DECODING\x10\x06\x12\x10\n\x0cSTAGE_MUXING\x10\x07\x12\x11\n\rSTAGE_STORING\x10\x08*s\n\x0cOutputFormat\x12\x1d\n\x19OUTPUT_FORMAT_UNSPECIFIED\x10\x00\x12\x15\n\x11OUTPUT_FORMAT_MP4\x10\x01\x12\x15\n\x11OUTPUT_FORMAT_PNG\x10\x02\x12\x16\n\x12OUTPUT_FORMAT_WEBP\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18wanworker/v1/types.proto\x12\x0cwanworker.v1\x1a\x1egoogle/protobuf/duration.proto\"\x99\x02\n\x08Progress\x12)\n\x05stage\x18\x01 \x01(\x0e\x32\x13.wanworker.v1.StageR\x05stage\x12\x1a\n\x08\x66raction\x18\x02 \x01(\x01R\x08\x66raction\x12\x12\n\x04step\x18\x03 \x01(\rR\x04step\x12\x1f\n\x0btotal_steps\x18\x04 \x01(\rR\ntotalSteps\x12\x30\n\x03\x65ta\x18\x05 \x01(\x0b\x32\x19.google.protobuf.DurationH\x00R\x03\x65ta\x88\x01\x01\x12*\n\x0equeue_position\x18\x06 \x01(\rH\x01R\rqueuePosition\x88\x01\x01\x12\x18\n\x07\x61ttempt\x18\x07 \x01(\rR\x07\x61ttemptB\x06\n\x04_etaB\x11\n\x0f_queue_position\"w\n\x07Preview\x12\x12\n\x04webp\x18\x01 \x01(\x0cR\x04webp\x12\x14\n\x05width\x18\x02 \x01(\rR\x05width\x12\x16\n\x06height\x18\x03 \x01(\rR\x06height\x12\x16\n\x06\x66rames\x18\x04 \x01(\rR\x06\x66rames\x12\x12\n\x04step\x18\x05 \x01(\rR\x04step\"\x81\x01\n\rMemoryOptions\x12!\n\x0ctiled_decode\x18\x01 \x01(\x08R\x0btiledDecode\x12,\n\x12\x65vict_text_encoder\x18\x02 \x01(\x08R\x10\x65victTextEncoder\x12\x1f\n\x0b\x66ree_caches\x18\x03 \x01(\x08R\nfreeCaches\"\x87\x01\n\x0cSpeedOptions\x12\'\n\x0fguidance_cutoff\x18\x01 \x01(\x01R\x0eguidanceCutoff\x12\x35\n\x14step_cache_threshold\x18\x02 \x01(\x01H\x00R\x12stepCacheThreshold\x88\x01\x01\x42\x17\n\x15_step_cache_threshold\"\xd9\x02\n\x12GenerationSettings\x12\x14\n\x05model\x18\x01 \x01(\tR\x05model\x12\x14\n\x05width\x18\x02 \x01(\rR\x05width\x12\x16\n\x06height\x18\x03 \x01(\rR\x06height\x12\x16\n\x06\x66rames\x18\x04 \x01(\rR\x06\x66rames\x12\x10\n\x03\x66ps\x18\x05 \x01(\rR\x03\x66ps\x12\x14\n\x05steps\x18\x06 \x01(\rR\x05steps\x12%\n\x0eguidance_scale\x18\x07 \x01(\x01R\rguidanceScale\x12\"\n\nflow_shift\x18\x08 \x01(\x01H\x00R\tflowShift\x88\x01\x01\x12\x33\n\x06memory\x18\t \x01(\x0b\x32\x1b.wanworker.v1.MemoryOptionsR\x06memory\x12\x30\n\x05speed\x18\n \x01(\x0b\x32\x1a.wanworker.v1.SpeedOptionsR\x05speedB\r\n\x0b_flow_shift\"\xd6\x01\n\x08\x45stimate\x12\x12\n\x04\x66its\x18\x01 \x01(\x08R\x04\x66its\x12!\n\x0cneeded_bytes\x18\x02 \x01(\x04R\x0bneededBytes\x12\'\n\x0f\x61vailable_bytes\x18\x03 \x01(\x04R\x0e\x61vailableBytes\x12\x35\n\x08\x64uration\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationR\x08\x64uration\x12\x33\n\x06stages\x18\x05 \x03(\x0b\x32\x1b.wanworker.v1.StageDurationR\x06stages\"q\n\rStageDuration\x12)\n\x05stage\x18\x01 \x01(\x0e\x32\x13.wanworker.v1.StageR\x05stage\x12\x35\n\x08\x64uration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationR\x08\x64uration\"\x89\x01\n\x0f\x46rameStatistics\x12\x1b\n\tmean_luma\x18\x01 \x01(\x01R\x08meanLuma\x12%\n\x0eluma_deviation\x18\x02 \x01(\x01R\rlumaDeviation\x12\x32\n\x15mean_frame_difference\x18\x03 \x01(\x01R\x13meanFrameDifference*\xc5\x01\n\x05Stage\x12\x15\n\x11STAGE_UNSPECIFIED\x10\x00\x12\x10\n\x0cSTAGE_QUEUED\x10\x01\x12\x13\n\x0fSTAGE_ENHANCING\x10\x02\x12\x17\n\x13STAGE_LOADING_MODEL\x10\x03\x12\x17\n\x13STAGE_ENCODING_TEXT\x10\x04\x12\x13\n\x0fSTAGE_DENOISING\x10\x05\x12\x12\n\x0eSTAGE_DECODING\x10\x06\x12\x10\n\x0cSTAGE_MUXING\x10\x07\x12\x11\n\rSTAGE_STORING\x10\x08*s\n\x0cOutputFormat\x12\x1d\n\x19OUTPUT_FORMAT_UNSPECIFIED\x10\x00\x12\x15\n\x11OUTPUT_FORMAT_MP4\x10\x01\x12\x15\n\x11OUTPUT_FORMAT_PNG\x10\x02\x12\x16\n\x12OUTPUT_FORMAT_WEBP\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'wanworker.v1.types_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_STAGE']._serialized_start=1382
-  _globals['_STAGE']._serialized_end=1579
-  _globals['_OUTPUTFORMAT']._serialized_start=1581
-  _globals['_OUTPUTFORMAT']._serialized_end=1696
+  _globals['_STAGE']._serialized_start=1570
+  _globals['_STAGE']._serialized_end=1767
+  _globals['_OUTPUTFORMAT']._serialized_start=1769
+  _globals['_OUTPUTFORMAT']._serialized_end=1884
   _globals['_PROGRESS']._serialized_start=75
   _globals['_PROGRESS']._serialized_end=356
   _globals['_PREVIEW']._serialized_start=358
   _globals['_PREVIEW']._serialized_end=477
   _globals['_MEMORYOPTIONS']._serialized_start=480
   _globals['_MEMORYOPTIONS']._serialized_end=609
-  _globals['_GENERATIONSETTINGS']._serialized_start=612
-  _globals['_GENERATIONSETTINGS']._serialized_end=907
-  _globals['_ESTIMATE']._serialized_start=910
-  _globals['_ESTIMATE']._serialized_end=1124
-  _globals['_STAGEDURATION']._serialized_start=1126
-  _globals['_STAGEDURATION']._serialized_end=1239
-  _globals['_FRAMESTATISTICS']._serialized_start=1242
-  _globals['_FRAMESTATISTICS']._serialized_end=1379
+  _globals['_SPEEDOPTIONS']._serialized_start=612
+  _globals['_SPEEDOPTIONS']._serialized_end=747
+  _globals['_GENERATIONSETTINGS']._serialized_start=750
+  _globals['_GENERATIONSETTINGS']._serialized_end=1095
+  _globals['_ESTIMATE']._serialized_start=1098
+  _globals['_ESTIMATE']._serialized_end=1312
+  _globals['_STAGEDURATION']._serialized_start=1314
+  _globals['_STAGEDURATION']._serialized_end=1427
+  _globals['_FRAMESTATISTICS']._serialized_start=1430
+  _globals['_FRAMESTATISTICS']._serialized_end=1567
 # @@protoc_insertion_point(module_scope)

@@ -81,8 +81,16 @@ class MemoryOptions(_message.Message):
     free_caches: bool
     def __init__(self, tiled_decode: bool = ..., evict_text_encoder: bool = ..., free_caches: bool = ...) -> None: ...
 
+class SpeedOptions(_message.Message):
+    __slots__ = ("guidance_cutoff", "step_cache_threshold")
+    GUIDANCE_CUTOFF_FIELD_NUMBER: _ClassVar[int]
+    STEP_CACHE_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    guidance_cutoff: float
+    step_cache_threshold: float
+    def __init__(self, guidance_cutoff: _Optional[float] = ..., step_cache_threshold: _Optional[float] = ...) -> None: ...
+
 class GenerationSettings(_message.Message):
-    __slots__ = ("model", "width", "height", "frames", "fps", "steps", "guidance_scale", "flow_shift", "memory")
+    __slots__ = ("model", "width", "height", "frames", "fps", "steps", "guidance_scale", "flow_shift", "memory", "speed")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     WIDTH_FIELD_NUMBER: _ClassVar[int]
     HEIGHT_FIELD_NUMBER: _ClassVar[int]
@@ -92,6 +100,7 @@ class GenerationSettings(_message.Message):
     GUIDANCE_SCALE_FIELD_NUMBER: _ClassVar[int]
     FLOW_SHIFT_FIELD_NUMBER: _ClassVar[int]
     MEMORY_FIELD_NUMBER: _ClassVar[int]
+    SPEED_FIELD_NUMBER: _ClassVar[int]
     model: str
     width: int
     height: int
@@ -101,7 +110,8 @@ class GenerationSettings(_message.Message):
     guidance_scale: float
     flow_shift: float
     memory: MemoryOptions
-    def __init__(self, model: _Optional[str] = ..., width: _Optional[int] = ..., height: _Optional[int] = ..., frames: _Optional[int] = ..., fps: _Optional[int] = ..., steps: _Optional[int] = ..., guidance_scale: _Optional[float] = ..., flow_shift: _Optional[float] = ..., memory: _Optional[_Union[MemoryOptions, _Mapping]] = ...) -> None: ...
+    speed: SpeedOptions
+    def __init__(self, model: _Optional[str] = ..., width: _Optional[int] = ..., height: _Optional[int] = ..., frames: _Optional[int] = ..., fps: _Optional[int] = ..., steps: _Optional[int] = ..., guidance_scale: _Optional[float] = ..., flow_shift: _Optional[float] = ..., memory: _Optional[_Union[MemoryOptions, _Mapping]] = ..., speed: _Optional[_Union[SpeedOptions, _Mapping]] = ...) -> None: ...
 
 class Estimate(_message.Message):
     __slots__ = ("fits", "needed_bytes", "available_bytes", "duration", "stages")

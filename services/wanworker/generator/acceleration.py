@@ -1,0 +1,76 @@
+"""What makes a transformer faster on a GPU and leaves its output alone, tried on the device rather than assumed."""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from wanworker.generator.device import Device
+
+_LOGGER = logging.getLogger("wanworker.generator.acceleration")
+_NATIVE, _CUDNN = "native", "_native_cudnn"
+_PROBE_TOKENS = 16_384
+_PROBE_HEADS, _PROBE_HEAD_DIM = 12, 128
+_PROBE_ROUNDS = 5
+_CLOSE = 2e-2
+_MOST_SHAPES = 64
+
+
+def accelerate(transformer: Any, device: Device, *, attention: str, compiled: bool) -> None:
+    """Sets a loaded transformer up; does nothing on the CPU, where torch's own kernels are what there is."""
+    if not device.is_cuda:
+        return
+    backend = fastest_attention(device) if attention == "auto" else attention
+    _LOGGER.info("Attention runs on %s", backend)
+    # This changes diffusers' default for the process too: all models get the same.
+    transformer.set_attention_backend(backend)
+    if compiled:
+        compile_blocks(transformer)
+
+
+def compile_blocks(transformer: Any) -> None:
+    """Regional compilation, block by block; the first forward of each size compiles.
+
+    Not as whole graphs, for a step cache's hooks break them. One graph a size: those for any size are slower.
+    """
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, _MOST_SHAPES)
+    transformer.compile_repeated_blocks(fullgraph=False, dynamic=False)
+
+
+def fastest_attention(device: Device) -> str:
+    """cuDNN's attention if this device has it, it agrees with torch's own choice, and it is faster."""
+    generator = torch.Generator(device.torch).manual_seed(0)
+    shape = (1, _PROBE_HEADS, _PROBE_TOKENS, _PROBE_HEAD_DIM)
+    query, key, value = (
+        torch.randn(shape, generator=generator, device=device.torch, dtype=device.dtype) for _ in range(3)
+    )
+
+    def attend() -> torch.Tensor:
+        return torch.nn.functional.scaled_dot_product_attention(query, key, value)
+
+    def attend_cudnn() -> torch.Tensor:
+        with sdpa_kernel(SDPBackend.CUDNN_ATTENTION):
+            return attend()
+
+    try:
+        difference = float((attend().float() - attend_cudnn().float()).abs().max())
+    except RuntimeError as error:  # this build or device has none
+        _LOGGER.info("No cuDNN attention here: %s", str(error).splitlines()[0])
+        return _NATIVE
+    plain, cudnn = _seconds(attend, device), _seconds(attend_cudnn, device)
+    _LOGGER.info(
+        "Attention of %d tokens: native %.4f s, cuDNN %.4f s, %.1e apart", *shape[2:3], plain, cudnn, difference
+    )
+    return _CUDNN if cudnn < plain and difference < _CLOSE else _NATIVE
+
+
+def _seconds(work: Callable[[], object], device: Device) -> float:
+    work()
+    began = device.mark()
+    for _ in range(_PROBE_ROUNDS):
+        work()
+    ended = device.mark()
+    ended.wait()
+    return ended.seconds_since(began) / _PROBE_ROUNDS

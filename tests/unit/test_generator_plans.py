@@ -1,0 +1,120 @@
+"""What stays in memory on which card, and the formulas that decide it."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import settings as limits
+from hypothesis import strategies as st
+
+from tests.support.generator import generator_settings
+from tests.unit.test_generator_logic import HD, WAN_1_3B
+from wanworker.generator import acceleration
+from wanworker.generator.conditions import Conditions
+from wanworker.generator.control import JobControl
+from wanworker.generator.device import Device
+from wanworker.generator.engine import Engine
+from wanworker.generator.estimate import decoding_bytes, peak_bytes, resident_bytes, weight_bytes
+from wanworker.generator.plans import PLANS, choose_plan
+from wanworker.generator.registry import find_row
+from wanworker.generator.request import FileFormat, Memory, Order, Settings
+
+GIB = 2**30
+ROW = find_row("wan2.1-t2v-1.3b")
+WAN_14B = replace(WAN_1_3B, layers=40, dim=5120, ffn_dim=13824, transformer_parameters=14_288_491_584)
+
+
+@pytest.mark.parametrize(
+    ("card", "plan"),
+    [(80, "resident"), (48, "resident"), (24, "offload text encoder"), (8, "offload text encoder, tiled decode")],
+)
+def test_1_3b_by_card(card: int, plan: str) -> None:
+    assert choose_plan(WAN_1_3B, ROW, card * GIB, 2, 2).name == plan
+
+
+@pytest.mark.parametrize(("card", "offload"), [(80, False), (48, True), (24, True)])
+def test_14b_by_card(card: int, offload: bool) -> None:
+    assert choose_plan(WAN_14B, find_row("wan2.1-t2v-14b"), card * GIB, 2, 2).offload_text_encoder == offload
+
+
+def test_720p_of_81_frames_fits_into_24_gib_under_its_plan() -> None:
+    plan = choose_plan(WAN_1_3B, ROW, 24 * GIB, 2, 2)
+    assert peak_bytes(WAN_1_3B, plan.applied_to(HD), 2, 2) < 24 * GIB * 0.92
+    assert peak_bytes(WAN_1_3B, HD, 2, 2) > 24 * GIB
+
+
+@limits(deadline=None)
+@given(st.integers(1, 200), st.integers(1, 200))
+def test_a_larger_card_never_gets_a_slower_plan(one: int, other: int) -> None:
+    small, large = sorted((one, other))
+    order = [PLANS.index(choose_plan(WAN_1_3B, ROW, card * GIB, 2, 2)) for card in (small, large)]
+    assert order[0] >= order[1]
+
+
+@limits(deadline=None)
+@given(st.integers(1, 60).map(lambda n: 16 * n), st.integers(0, 20).map(lambda n: 4 * n + 1), st.sampled_from([2, 4]))
+def test_more_takes_more(side: int, frames: int, width: int) -> None:
+    job = replace(HD, width=side, height=side, frames=frames)
+    for larger in (replace(job, width=side + 16), replace(job, frames=frames + 4)):
+        assert resident_bytes(WAN_1_3B, larger, width) >= resident_bytes(WAN_1_3B, job, width)
+        assert decoding_bytes(WAN_1_3B, larger, width) > decoding_bytes(WAN_1_3B, job, width)
+    assert decoding_bytes(WAN_1_3B, job, 2) < decoding_bytes(WAN_1_3B, job, 4)
+    assert weight_bytes(WAN_1_3B, width, 2) < weight_bytes(WAN_1_3B, width, 4)
+    tiled = replace(job, memory=Memory(tiled_decode=True))
+    if side > 512 and frames > 1:
+        assert decoding_bytes(WAN_1_3B, tiled, width) < decoding_bytes(WAN_1_3B, job, width)
+
+
+def test_decoding_in_bf16_comes_near_the_known_figure() -> None:
+    # 13.3 GiB measured for 720p × 81 on an H100, weights of the autoencoder included.
+    assert decoding_bytes(WAN_1_3B, HD, 2) / GIB == pytest.approx(13.3, rel=0.15)
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_a_plan_changes_no_frame(plan: Any) -> None:
+    engine = Engine(generator_settings())
+    model = engine.load_model(find_row("demo"))
+    order = Order(Settings("demo", 64, 48, 5, 16, 2, 4.0), "a ball", "", 1, FileFormat.MP4)
+    expected = engine.generate(order, Conditions(), JobControl(lambda _: None)).file
+    engine._prompts.clear()
+    model.plan = plan
+    model.rest_text_encoder()
+    assert engine.generate(order, Conditions(), JobControl(lambda _: None)).file == expected
+    engine.close()
+
+
+def test_nothing_is_accelerated_on_the_cpu() -> None:
+    acceleration.accelerate(None, Device("cpu"), attention="auto", compiled=True)
+
+
+def test_the_faster_attention_is_taken_only_if_it_agrees(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(acceleration, "_PROBE_TOKENS", 32)
+    device = Device("cpu")
+    assert acceleration.fastest_attention(device) == "native"  # the CPU has no cuDNN, and says so
+
+    class FakeCudnn:
+        """cuDNN's place, taken by torch's own kernel."""
+
+        def __init__(self, _: object) -> None: ...
+        def __enter__(self) -> None: ...
+        def __exit__(self, *_: object) -> None: ...
+
+    monkeypatch.setattr(acceleration, "sdpa_kernel", FakeCudnn)
+    seconds = iter([2.0, 1.0, 1.0, 2.0, 2.0, 1.0])
+    monkeypatch.setattr(acceleration, "_seconds", lambda *_: next(seconds))
+    assert acceleration.fastest_attention(device) == "_native_cudnn"
+    assert acceleration.fastest_attention(device) == "native"
+    monkeypatch.setattr(acceleration, "_CLOSE", -1.0)
+    assert acceleration.fastest_attention(device) == "native"
+
+
+def test_the_autoencoder_may_run_in_bf16() -> None:
+    engine = Engine(generator_settings(vae_dtype="bfloat16"))
+    order = Order(Settings("demo", 64, 48, 5, 16, 2, 4.0), "a ball", "", 1, FileFormat.MP4)
+    result = engine.generate(order, Conditions(), JobControl(lambda _: None))
+    assert engine._models["demo"].vae.dtype is torch.bfloat16
+    assert result.statistics.luma_deviation >= 0
+    assert engine.device.vae_bytes == 2
+    engine.close()
