@@ -36,8 +36,12 @@ def compile_blocks(transformer: Any) -> None:
 
     Not as whole graphs, for a step cache's hooks break them. One graph a size: those for any size are slower.
     """
-    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, _MOST_SHAPES)
     transformer.compile_repeated_blocks(fullgraph=False, dynamic=False)
+
+
+def allow_many_sizes() -> None:
+    """Lets a graph be compiled for many sizes. For each thread anew, since torch keeps that setting by thread."""
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, _MOST_SHAPES)
 
 
 def fastest_attention(device: Device) -> str:
