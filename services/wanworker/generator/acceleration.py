@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch._dynamo
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from wanworker.generator.device import Device
@@ -35,8 +36,12 @@ def compile_blocks(transformer: Any) -> None:
 
     Not as whole graphs, for a step cache's hooks break them. One graph a size: those for any size are slower.
     """
-    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, _MOST_SHAPES)
     transformer.compile_repeated_blocks(fullgraph=False, dynamic=False)
+
+
+def allow_many_sizes() -> None:
+    """Lets a graph be compiled for many sizes. For each thread anew, since torch keeps that setting by thread."""
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, _MOST_SHAPES)
 
 
 def fastest_attention(device: Device) -> str:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 
 from wanworker.generator import metrics, sources
-from wanworker.generator.acceleration import accelerate
+from wanworker.generator.acceleration import accelerate, allow_many_sizes
 from wanworker.generator.checks import check_settings
 from wanworker.generator.conditions import Conditions
 from wanworker.generator.control import JobControl
@@ -228,6 +228,8 @@ class Engine:
         tracker = ProgressTracker(cost.prediction, control.emit)
         clock = StageClock(order, tracker)
         control.checkpoint()
+        if self._settings.compile_transformer:
+            allow_many_sizes()
         if settings.memory.free_caches:
             self._free_caches()
         if self._settings.admission and not cost.fits:
