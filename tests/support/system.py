@@ -45,7 +45,11 @@ class System:
     def start(self, service: str) -> None:
         """Starts a service's process, a second one being called "gateway-2"; returns at once."""
         module = service.partition("-")[0]
-        environment = {**self.environment, f"WANWORKER_{module.upper()}_PORT": str(self.ports[service])}
+        environment = {
+            **self.environment,
+            f"WANWORKER_{module.upper()}_PORT": str(self.ports[service]),
+            f"WANWORKER_{module.upper()}_METRICS_PORT": str(self.metrics_ports[service]),
+        }
         with (self.folder / f"{service}.log").open("ab") as log:
             self.processes[service] = subprocess.Popen(
                 [sys.executable, "-m", f"wanworker.{module}"],
@@ -127,7 +131,6 @@ def running_system(
         "WANWORKER_GATEWAY_GENERATOR_ADDRESS": f"127.0.0.1:{ports['generator']}",
         "WANWORKER_GATEWAY_ADDRESS": f"127.0.0.1:{ports['gateway']}",
         "WANWORKER_ENHANCER_ADDRESS": f"127.0.0.1:{ports['enhancer']}",
-        **{f"WANWORKER_{name.upper()}_METRICS_PORT": str(port) for name, port in metrics_ports.items()},
         **{f"WANWORKER_{name.upper()}_DRAIN_PAUSE_SECONDS": "0" for name in SERVICES},
         **(extra or {}),
     }
