@@ -112,9 +112,10 @@ def load(row: ModelRow, source: Source, device: Device) -> LoadedModel:
     """
     shape = read_shape(source, row)
     _check_kind(row, source, shape)
-    pipeline = _read(source, device, **({} if source.transformer is None else {"transformer": None}))
+    replaced: dict[str, Any] = {}
     if source.transformer is not None:
-        pipeline.transformer = _read_single_file(row, source, source.transformer, device)
+        replaced["transformer"] = _read_single_file(row, source, source.transformer, device)
+    pipeline = _read(source, device, **replaced)
     if source.lora is not None:
         _add_lora(pipeline, source, source.lora)
     options = {name: value for name, value in pipeline.config.items() if name in ("expand_timesteps", "boundary_ratio")}
@@ -124,8 +125,8 @@ def load(row: ModelRow, source: Source, device: Device) -> LoadedModel:
     return model
 
 
-def _read(source: Source, device: Device) -> Any:
-    """The checkpoint's own pipeline.
+def _read(source: Source, device: Device, **replaced: Any) -> Any:
+    """The checkpoint's own pipeline; `replaced` components come from elsewhere and are not read.
 
     The precision goes in here and never through `.to(bfloat16)` later: only so do norms and the time embedder stay
     in fp32.
@@ -142,7 +143,7 @@ def _read(source: Source, device: Device) -> Any:
     dtypes = {name: dtype for name, dtype in dtypes.items() if name == "default" or name in present}
     try:
         pipeline = _DIFFUSERS.DiffusionPipeline.from_pretrained(
-            source.folder, dtype=dtypes, use_safetensors=True, local_files_only=True
+            source.folder, dtype=dtypes, use_safetensors=True, local_files_only=True, **replaced
         )
         return pipeline.to(device.torch)
     except Exception as error:
