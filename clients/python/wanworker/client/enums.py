@@ -108,6 +108,9 @@ class ModelCapability(Choice):
     TEXT_TO_VIDEO = "text-to-video"
     TEXT_TO_IMAGE = "text-to-image"
     IMAGE_TO_VIDEO = "image-to-video"
+    LAST_FRAME = "last-frame"
+    SUBJECT_IMAGES = "subject-images"
+    EXTEND_CLIP = "extend-clip"
 
 
 class FinishReason(Choice):
