@@ -17,10 +17,11 @@ from tests.support.generator import boxes, copied_checkpoint, generator_settings
 from wanworker.generator import device as device_module
 from wanworker.generator import sources
 from wanworker.generator.conditions import Conditions
-from wanworker.generator.decoding import decode, to_frames
+from wanworker.generator.decoding import Frames, Piece, decode, to_frames
 from wanworker.generator.denoising import Embeddings, PromptCache, Step, Task, denoise, encode_text
 from wanworker.generator.device import Device, is_device_lost, is_out_of_memory, usable_cores
 from wanworker.generator.loading import LoadedModel, load
+from wanworker.generator.memory import MemoryBudget
 from wanworker.generator.muxing import EncoderOptions, crop_centre, encode_still, encode_video
 from wanworker.generator.pipelines import new_pipeline, resolve_flow_shift
 from wanworker.generator.previews import LatentRgb, LatentRgbFit, make_preview, parse_latent_rgb, read_latent_rgb
@@ -35,10 +36,29 @@ DEMO = find_row("demo")
 SMALL = Settings("demo", 64, 48, 5, 16, 2, 4.0)
 
 
+def loaded(name: str = "demo", **changes: Any) -> LoadedModel:
+    row = find_row(name)
+    source = sources.locate(row, generator_settings(model_paths={name: random_checkpoint(**changes)}))
+    return load(row, source, Device("cpu", "float32"))
+
+
 @pytest.fixture(scope="module")
 def model() -> LoadedModel:
-    source = sources.locate(DEMO, generator_settings())
-    return load(DEMO, source, Device("cpu", "float32"))
+    return loaded()
+
+
+def decoded_whole(model: LoadedModel, latents: torch.Tensor, *, tiled: bool = False) -> Frames:
+    """As diffusers decodes, which keeps all frames on the device until the last one is there."""
+    mean, deviation = (
+        torch.tensor(values).view(1, -1, 1, 1, 1)
+        for values in (model.vae.config.latents_mean, model.vae.config.latents_std)
+    )
+    model.vae.use_tiling = tiled
+    try:
+        with torch.no_grad():
+            return to_frames(model.vae.decode(latents * deviation + mean, return_dict=False)[0])
+    finally:
+        model.vae.use_tiling = False
 
 
 def embeddings(model: LoadedModel) -> Embeddings:
@@ -247,10 +267,49 @@ class TestDecoding:
     def test_tiles_are_counted(self, model: LoadedModel) -> None:
         done: list[float] = []
         latents = torch.zeros(1, 16, 2, 4, 40)  # 32 × 320 pixels: two tiles
-        decode(model, latents, tiled=True, on_piece=done.append)
+        pieces: list[Piece] = []
+        decode(model, latents, tiled=True, on_frames=pieces.append, on_piece=done.append)
         assert done == pytest.approx([0.25, 0.5, 0.75, 1.0])
+        assert [piece.frames.shape for piece in pieces] == [(5, 32, 320, 3)]
+        assert (pieces[0].frames == decoded_whole(model, latents, tiled=True)).all()
         assert not model.vae.use_tiling
         assert not model.vae.decoder._forward_hooks
+
+    @pytest.mark.parametrize(("name", "folded"), [("demo", False), ("wan2.2-ti2v-5b", True)])
+    @pytest.mark.parametrize("tiled", [False, True])  # they are no larger than a tile
+    def test_frames_come_piece_by_piece_and_are_those_of_the_whole(self, name: str, folded: bool, tiled: bool) -> None:
+        model = loaded(name, folded=folded)
+        with torch.no_grad():
+            model.vae.decoder.conv_out.weight.mul_(30)
+        latents = torch.randn((1, model.vae.config.z_dim, 3, 4, 6), generator=torch.Generator().manual_seed(3))
+        pieces: list[Piece] = []
+        decode(model, latents, tiled=tiled, on_frames=pieces.append, on_piece=lambda _: None)
+        assert [len(piece.frames) for piece in pieces] == [1, 4, 4]
+        frames = np.concatenate([piece.frames for piece in pieces])
+        assert (frames == decoded_whole(model, latents)).all()
+        assert (frames == 0).any()  # some were beyond what a byte can say
+        assert (frames == 255).any()
+
+    def test_finished_frames_do_not_gather_on_the_device(self, model: LoadedModel) -> None:
+        def peak(latent_frames: int) -> int:
+            latents = torch.zeros(1, 16, latent_frames, 6, 8)
+            budget = MemoryBudget(2**40)
+            with budget:
+                decode(model, latents, tiled=False, on_frames=lambda _: None, on_piece=lambda _: None)
+            return budget.peak_bytes
+
+        more = peak(12) - peak(4)
+        assert 0 < more < 8 * 4 * 3 * 48 * 64  # even in one byte a value, the frames would take that much
+
+    def test_what_hears_of_pieces_may_stop_the_decoding(self, model: LoadedModel) -> None:
+        pieces: list[Piece] = []
+
+        def stop(_: float) -> None:
+            raise KeyError
+
+        with pytest.raises(KeyError):
+            decode(model, torch.zeros(1, 16, 3, 6, 8), tiled=False, on_frames=pieces.append, on_piece=stop)
+        assert len(pieces) == 1
 
 
 class TestMuxing:

@@ -57,19 +57,26 @@ def test_a_larger_card_never_gets_a_slower_plan(one: int, other: int) -> None:
 @given(st.integers(1, 60).map(lambda n: 16 * n), st.integers(0, 20).map(lambda n: 4 * n + 1), st.sampled_from([2, 4]))
 def test_more_takes_more(side: int, frames: int, width: int) -> None:
     job = replace(HD, width=side, height=side, frames=frames)
-    for larger in (replace(job, width=side + 16), replace(job, frames=frames + 4)):
+    longer = replace(job, frames=frames + 4)
+    for larger in (replace(job, width=side + 16), longer):
         assert resident_bytes(WAN_1_3B, larger, width) >= resident_bytes(WAN_1_3B, job, width)
-        assert decoding_bytes(WAN_1_3B, larger, width) > decoding_bytes(WAN_1_3B, job, width)
+        assert decoding_bytes(WAN_1_3B, larger, width) >= decoding_bytes(WAN_1_3B, job, width)
+    if frames > 1:  # a still's decoder works on one frame at a time, a clip's on four, however long
+        assert decoding_bytes(WAN_1_3B, longer, width) == decoding_bytes(WAN_1_3B, job, width)
     assert decoding_bytes(WAN_1_3B, job, 2) < decoding_bytes(WAN_1_3B, job, 4)
     assert weight_bytes(WAN_1_3B, width, 2) < weight_bytes(WAN_1_3B, width, 4)
     tiled = replace(job, memory=Memory(tiled_decode=True))
-    if side > 512 and frames > 1:
+    if side > 512 and 1 < frames < 80:  # tiles are kept to be blended, so long clips gain less
         assert decoding_bytes(WAN_1_3B, tiled, width) < decoding_bytes(WAN_1_3B, job, width)
+    if side <= 256:
+        assert decoding_bytes(WAN_1_3B, tiled, width) == decoding_bytes(WAN_1_3B, job, width)
 
 
 def test_decoding_in_bf16_comes_near_the_known_figure() -> None:
-    # 13.3 GiB measured for 720p × 81 on an H100, weights of the autoencoder included.
-    assert decoding_bytes(WAN_1_3B, HD, 2) / GIB == pytest.approx(13.3, rel=0.15)
+    # 13.3 GiB measured for 720p × 81 on an H100, weights of the autoencoder included, and the pixels, which stood there
+    # twice at the time.
+    pixels = 2 * 3 * HD.frames * HD.width * HD.height * 2
+    assert (decoding_bytes(WAN_1_3B, HD, 2) + pixels) / GIB == pytest.approx(13.3, rel=0.15)
 
 
 @pytest.mark.parametrize("plan", PLANS)

@@ -19,6 +19,10 @@ each of its residual blocks holds two 3×3×3 convolutions, 2·27·w² FLOPs a p
 temporal stride; counting all levels at full rate over-counts the coarse ones by a few per cent. Decoding tile by
 tile (256² tiles, 192 apart) repeats the overlaps.
 
+**Muxing.** Frames are encoded while those that follow are decoded. What is left when the last one was decoded is what
+x264 holds back to look ahead (41 frames at its default preset, counted) and the last chunk, or all frames of a clip
+whose tiles are blended at the end; a pixel takes the same time in both.
+
 **Bytes.** Weights (numbers in the files × width of the precision they are loaded in), plus
 the largest of:
 
@@ -26,10 +30,12 @@ the largest of:
   v with their rotated copies and the attention's result, or the feed-forward's inner layer before and after its
   activation; with per-token timesteps also 6·d modulation values in fp32 and in the model's precision. Latents, the
   multistep scheduler's history and both predictions are 8 fp32 copies of the noise;
-- *decoding*: each causal convolution of the decoder keeps the last two frames of its input (`feat_cache`), the
-  finest level's blocks work on a chunk of `frame_stride` frames in `_DECODER_TENSORS` buffers, and the finished
-  pixels exist twice while a chunk is appended. 11 buffers reproduce the 23.6 GiB measured for 720p × 81 in fp32 on
-  an H100;
+- *decoding*: each causal convolution of the decoder keeps the last two frames of its input (`feat_cache`), and the
+  finest level's blocks work on a chunk of `frame_stride` frames in `_DECODER_TENSORS` buffers. A finished chunk is
+  turned to bytes once those buffers are free, and leaves for the host, so finished pixels count for nothing, and the
+  length of a clip neither. Tiles are kept to be blended: all of theirs, and the whole clip made of them. 11 buffers
+  were fitted, with two copies of the pixels that stood on the device at the time, to 23.6 GiB for 720p × 81 in fp32
+  on an H100; not measured again since those are gone;
 - *encoding*: the text encoder's layer, which is small beside its weights.
 """
 
@@ -43,6 +49,7 @@ _TILE_STRIDE = 192
 _CACHED_FRAMES = 2
 _DECODER_TENSORS = 11
 _LATENT_COPIES = 8
+_UNENCODED_FRAMES = 45
 _FP32 = 4
 
 
@@ -53,7 +60,7 @@ class StageWork:
     stage: Stage
     """Which."""
     amount: float
-    """FLOPs; bytes for LOADING_MODEL; pixels for MUXING."""
+    """FLOPs; bytes for LOADING_MODEL; pixels that are encoded after the decoding for MUXING."""
     size: float
     """Amount of one indivisible piece (a forward, a frame); speeds depend on it."""
     variant: str = ""
@@ -114,16 +121,17 @@ def work(shape: ModelShape, settings: Settings, *, load_bytes: int = 0) -> tuple
     """The stages that a job goes through, in order; `load_bytes` is what is to be read first."""
     forward = forward_flops(shape, settings)
     text = text_flops(shape)
-    pixels = float(settings.width * settings.height * settings.frames)
+    frame = float(settings.width * settings.height)
     tiled = settings.memory.tiled_decode and tile_overhead(settings) > 1
     decode = decode_flops(shape, settings) * (tile_overhead(settings) if tiled else 1)
+    unencoded = frame * (settings.frames if tiled else min(settings.frames, _UNENCODED_FRAMES))
     loading = (StageWork(Stage.LOADING_MODEL, float(load_bytes), float(load_bytes)),) if load_bytes else ()
     return (
         *loading,
         StageWork(Stage.ENCODING_TEXT, text * (2 if settings.guided_steps else 1), text),
         StageWork(Stage.DENOISING, forward * settings.forwards, forward),
         StageWork(Stage.DECODING, decode, decode / settings.frames, "tiled" if tiled else ""),
-        StageWork(Stage.MUXING, pixels, pixels / settings.frames, "still" if settings.is_still else "video"),
+        StageWork(Stage.MUXING, unencoded, frame, "still" if settings.is_still else "video"),
     )
 
 
@@ -172,10 +180,10 @@ def denoising_bytes(shape: ModelShape, settings: Settings, dtype_bytes: int) -> 
 
 
 def decoding_bytes(shape: ModelShape, settings: Settings, vae_bytes: int = _FP32) -> int:
-    """Activations of the autoencoder's decoder, and the pixels."""
+    """Activations of the autoencoder's decoder; of tiles, also the pixels, for they are blended at the end."""
     frame_pixels = settings.width * settings.height
-    shown = 3 * settings.frames * frame_pixels * vae_bytes
-    tiled = settings.memory.tiled_decode
+    overhead = tile_overhead(settings)
+    tiled = settings.memory.tiled_decode and overhead > 1
     worked = min(frame_pixels, _TILE * _TILE) if tiled else frame_pixels
     folded = worked / shape.vae_patch**2
     caches = sum(
@@ -184,5 +192,5 @@ def decoding_bytes(shape: ModelShape, settings: Settings, vae_bytes: int = _FP32
     )
     chunk = min(shape.frame_stride, settings.frames)
     buffers = _DECODER_TENSORS * shape.vae_dim * chunk * folded * vae_bytes
-    pixels = shown * (1 + tile_overhead(settings)) if tiled else 2 * shown
+    pixels = 3 * settings.frames * frame_pixels * vae_bytes * (1 + overhead) if tiled else 0
     return int(caches + buffers + pixels)

@@ -15,14 +15,14 @@ from wanworker.generator.conditions import Conditions
 from wanworker.generator.control import JobControl
 from wanworker.generator.decoding import Frames, decode
 from wanworker.generator.denoising import Embeddings, PromptCache, Step, Task, count_tokens, denoise, encode_text
+from wanworker.generator.finishing import Finished, Finisher
 from wanworker.generator.loading import LoadedModel
-from wanworker.generator.muxing import EncoderOptions, crop_centre, encode_still, encode_video
+from wanworker.generator.muxing import EncoderOptions
 from wanworker.generator.occupancy import Occupant
 from wanworker.generator.pipelines import resolve_flow_shift
 from wanworker.generator.previews import LatentRgb, make_preview
 from wanworker.generator.progress import ProgressTracker
-from wanworker.generator.request import FrameStatistics, Order, Result, Stage, StageSeconds
-from wanworker.generator.statistics import measure
+from wanworker.generator.request import Order, Result, Stage, StageSeconds
 from wanworker.runtime import names
 
 _LOGGER = logging.getLogger("wanworker.generator.job")
@@ -121,9 +121,10 @@ class Job:
         embeddings = self._encode_text()
         latents = self._denoise(embeddings, flow_shift)
         del embeddings
-        frames = self._decode(latents)
-        statistics, file = self._mux(frames)
-        return self._result(file, statistics, flow_shift), latents, frames
+        with Finisher(self.order, self.encoder) as finisher:
+            self._decode(latents, finisher)
+            finished = self._mux(finisher)
+        return self._result(finished, flow_shift), latents, finisher.frames
 
     def _encode_text(self) -> Embeddings:
         settings, order = self.order.settings, self.order
@@ -171,7 +172,11 @@ class Job:
                 clean = clean[:, :, 1:]
             self.control.emit(make_preview(self.mapping, clean, step.number))
 
-    def _decode(self, latents: torch.Tensor) -> Frames:
+    def _decode(self, latents: torch.Tensor, finisher: Finisher) -> None:
+        """DECODING: from the wish to decode until the device has made the last frame; encoding goes on beside it.
+
+        The gate is free from then on: what is left to do needs no device.
+        """
         beside = True
 
         def on_piece(done: float) -> None:
@@ -187,38 +192,33 @@ class Job:
             if not beside:
                 turns.enter_context(self.control.steps.held())
             tiled = self.model.plan.applied_to(self.order.settings).memory.tiled_decode
-            return decode(self.model, latents, tiled=tiled, on_piece=on_piece)
+            decode(self.model, latents, tiled=tiled, on_frames=finisher.put, on_piece=on_piece)
 
-    def _mux(self, frames: Frames) -> tuple[FrameStatistics, bytes]:
-        order = self.order
+    def _mux(self, finisher: Finisher) -> Finished:
+        """MUXING: from the end of decoding until the file is there, so the part of encoding that nothing hides."""
 
-        def on_frame(done: float) -> None:
+        def on_progress(done: float) -> None:
             self.control.checkpoint()
             self.clock.tracker.advance(done)
 
         with self.clock.stage(Stage.MUXING) as span:
             self.control.checkpoint()
-            shown = crop_centre(frames, order.file_width, order.file_height)
-            statistics = measure(shown)
-            if order.settings.is_still:
-                file = encode_still(shown, order.format)
-            else:
-                file = encode_video(shown, order.settings.fps, self.encoder, on_frame)
-            span.set_attribute(names.ATTR_SIZE_BYTES, len(file))
-            span.set_attribute(names.ATTR_MEDIA_TYPE, order.format.value)
-        return statistics, file
+            finished = finisher.finish(on_progress)
+            span.set_attribute(names.ATTR_SIZE_BYTES, len(finished.file))
+            span.set_attribute(names.ATTR_MEDIA_TYPE, self.order.format.value)
+        return finished
 
-    def _result(self, file: bytes, statistics: FrameStatistics, flow_shift: float) -> Result:
+    def _result(self, finished: Finished, flow_shift: float) -> Result:
         order = self.order
         return Result(
-            file=file,
-            sha256=hashlib.sha256(file).digest(),
+            file=finished.file,
+            sha256=hashlib.sha256(finished.file).digest(),
             settings=replace(order.settings, flow_shift=flow_shift),
             model_revision=self.model.revision,
             width=order.file_width,
             height=order.file_height,
             format=order.format,
-            statistics=statistics,
+            statistics=finished.statistics,
             stages=self.clock.seconds,
             peak_memory_bytes=self.place.occupant.peak_bytes,
         )
