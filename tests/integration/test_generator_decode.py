@@ -1,11 +1,13 @@
 """Decoding and encoding side by side: they stop together, leave nothing behind, and disturb no other job."""
 
+import gc
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +15,16 @@ import pytest
 import torch
 
 from tests.support.generator import generator_settings
+from tests.support.runtime import recorded_spans
 from wanworker.generator import finishing, muxing
 from wanworker.generator.conditions import Conditions
 from wanworker.generator.control import JobControl
 from wanworker.generator.engine import Engine
 from wanworker.generator.errors import JobCancelledError
 from wanworker.generator.registry import find_row
-from wanworker.generator.request import Event, FileFormat, Order, Progress, Result, Settings, Stage
+from wanworker.generator.request import Event, FileFormat, Memory, Order, Progress, Result, Settings, Stage
+from wanworker.runtime import names
+from wanworker.runtime.errors import ExhaustedError
 
 CLIP = Settings("demo", 64, 64, 33, 16, 1, 1.0)
 
@@ -36,7 +41,7 @@ def engine() -> Iterator[Engine]:
 def leaves_nothing(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     yield
-    assert list(tmp_path.iterdir()) == []
+    assert not list(tmp_path.glob("wanworker-*"))
     assert not [each for each in threading.enumerate() if each.name == "finisher"]
     assert engine._decodes._holder is None
 
@@ -155,8 +160,9 @@ def test_a_decoder_that_fails_stops_the_encoder(engine: Engine) -> None:
             raise torch.OutOfMemoryError("CUDA out of memory")
 
     expected = run(engine, 2).file
-    with before_pieces(engine, fail), pytest.raises(Exception, match="GiB of device memory"):
+    with before_pieces(engine, fail) as begun, pytest.raises(ExhaustedError, match="GiB of device memory"):
         run(engine)
+    assert len(begun) == 3  # frames no larger than a tile are not tried again
     assert run(engine, 2).file == expected
 
 
@@ -183,3 +189,55 @@ def test_the_next_job_decodes_while_the_encoder_of_the_one_before_ends(
         second = pool.submit(run, engine, 2)
         assert [first.result().file, second.result().file] == expected
     assert len(begun) == 18
+
+
+LARGE = replace(CLIP, width=512, height=256, frames=5)
+"""Of several tiles."""
+
+
+@pytest.fixture
+def limited() -> Iterator[Engine]:
+    engine = Engine(generator_settings(memory_budget_bytes=2**40, admission=False))
+    engine.load_model(find_row("demo"))
+    yield engine
+    engine.close()
+
+
+def large(engine: Engine, *, tiled: bool = False) -> Result:
+    settings = replace(LARGE, memory=Memory(tiled_decode=tiled))
+    return engine.generate(replace(order(1), settings=settings), Conditions(), engine.control(lambda _: None))
+
+
+def test_whole_frames_that_do_not_fit_are_decoded_in_tiles(limited: Engine) -> None:
+    whole, tiled = large(limited), large(limited, tiled=True)
+    assert tiled.peak_memory_bytes < whole.peak_memory_bytes
+    budget = limited.device.budget
+    assert budget is not None
+    live = budget.live_bytes
+    # What the first attempt held is gone before the second begins: no byte more is needed than for tiles alone.
+    budget.limit_bytes = tiled.peak_memory_bytes
+    with recorded_spans() as recorded, before_pieces(limited, lambda _: None) as begun:
+        result = large(limited)
+        (decoding,) = (span for span in recorded.get_finished_spans() if span.name == names.SPAN_DECODE)
+    assert (result.file, result.statistics) == (tiled.file, tiled.statistics)
+    assert result.settings == tiled.settings  # the result says that there were tiles
+    assert not whole.settings.memory.tiled_decode
+    assert [dict(event.attributes or {}) for event in decoding.events if event.name == names.EVENT_WARNING] == [
+        {names.ATTR_REASON: "DECODED_IN_TILES"}
+    ]
+    tiles = 3 * 2
+    assert 2 * tiles < len(begun) <= 2 * tiles + 2
+    del result
+    gc.collect()
+    assert budget.live_bytes == live
+
+
+def test_what_does_not_fit_in_tiles_either_fails_and_poisons_nothing(limited: Engine) -> None:
+    expected, tiled = run(limited).file, large(limited, tiled=True)
+    budget = limited.device.budget
+    assert budget is not None
+    live, budget.limit_bytes = budget.live_bytes, tiled.peak_memory_bytes - 1
+    with pytest.raises(ExhaustedError, match="GiB of device memory"):
+        large(limited)
+    assert budget.live_bytes == live
+    assert run(limited).file == expected

@@ -74,6 +74,11 @@ def decode(
     end.wait()
 
 
+def needs_tiles(model: LoadedModel, latents: torch.Tensor) -> bool:
+    """True for frames larger than a tile: only those are decoded in another way when tiles are asked for."""
+    return _tiles(model.vae, latents) > 1
+
+
 def to_frames(video: torch.Tensor) -> Frames:
     """1 × 3 × frames × rows × columns from -1 to 1, as bytes on the host; a few frames at a time to spare memory."""
     _, channels, count, height, width = video.shape

@@ -284,8 +284,8 @@ class Engine:
         steps = result.settings.steps
         loaded = self._weight_bytes(model.shape)
         for piece in work(model.shape, model.plan.applied_to(result.settings), load_bytes=loaded):
-            if piece.stage not in seconds:
-                continue
+            if piece.stage not in seconds or (piece.stage is Stage.DECODING and job.retiled):
+                continue  # the time of two attempts says nothing about one
             took, amount = seconds[piece.stage], 1.0
             if piece.stage is Stage.DENOISING and steps > 1:
                 took, amount = took - sum(job.first_step_seconds), (steps - 1) / steps

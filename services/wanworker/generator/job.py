@@ -13,8 +13,9 @@ from opentelemetry import trace
 from wanworker.generator import metrics
 from wanworker.generator.conditions import Conditions
 from wanworker.generator.control import JobControl
-from wanworker.generator.decoding import Frames, decode
+from wanworker.generator.decoding import Frames, decode, needs_tiles
 from wanworker.generator.denoising import Embeddings, PromptCache, Step, Task, count_tokens, denoise, encode_text
+from wanworker.generator.device import is_out_of_memory
 from wanworker.generator.finishing import Finished, Finisher
 from wanworker.generator.loading import LoadedModel
 from wanworker.generator.muxing import EncoderOptions
@@ -102,6 +103,8 @@ class Job:
     """For previews; None sends none."""
     encoder: EncoderOptions
     """For the file."""
+    retiled: list[bool] = field(default_factory=list)
+    """Not empty if whole frames did not fit, and were decoded in tiles after all."""
     first_step_seconds: list[float] = field(default_factory=list)
     """Filled by `denoise`: the first step's time, which includes warming up and is no measure of a step."""
 
@@ -121,8 +124,8 @@ class Job:
         embeddings = self._encode_text()
         latents = self._denoise(embeddings, flow_shift)
         del embeddings
-        with Finisher(self.order, self.encoder) as finisher:
-            self._decode(latents, finisher)
+        with ExitStack() as working:
+            finisher = self._decode(latents, working)
             finished = self._mux(finisher)
         return self._result(finished, flow_shift), latents, finisher.frames
 
@@ -172,10 +175,10 @@ class Job:
                 clean = clean[:, :, 1:]
             self.control.emit(make_preview(self.mapping, clean, step.number))
 
-    def _decode(self, latents: torch.Tensor, finisher: Finisher) -> None:
+    def _decode(self, latents: torch.Tensor, working: ExitStack) -> Finisher:
         """DECODING: from the wish to decode until the device has made the last frame; encoding goes on beside it.
 
-        The gate is free from then on: what is left to do needs no device.
+        The gate is free from then on: what is left to do needs no device. Returns who encodes, entered in `working`.
         """
         beside = True
 
@@ -185,14 +188,39 @@ class Job:
                 self.control.decodes.give_way()
             self.clock.tracker.advance(done)
 
-        with self.clock.stage(Stage.DECODING), ExitStack() as turns:
+        with self.clock.stage(Stage.DECODING) as span, ExitStack() as turns:
             self.control.checkpoint()
             turns.enter_context(self.control.decodes.held())
             beside = self.place.decodes_beside()
             if not beside:
                 turns.enter_context(self.control.steps.held())
             tiled = self.model.plan.applied_to(self.order.settings).memory.tiled_decode
+            with ExitStack() as attempt:
+                finisher = attempt.enter_context(Finisher(self.order, self.encoder))
+                if self._fits(latents, finisher, on_piece, tiled=tiled):
+                    working.enter_context(attempt.pop_all())
+                    return finisher
+            # Whoever encoded the frames of the attempt that failed is gone, and so is what that held of the device.
+            self.model.device.free_caches()
+            self.retiled.append(True)
+            span.add_event(names.EVENT_WARNING, {names.ATTR_REASON: "DECODED_IN_TILES"})
+            _LOGGER.warning("There was no memory to decode whole frames; they are decoded in tiles")
+            finisher = working.enter_context(Finisher(self.order, self.encoder))
+            decode(self.model, latents, tiled=True, on_frames=finisher.put, on_piece=on_piece)
+            return finisher
+
+    def _fits(
+        self, latents: torch.Tensor, finisher: Finisher, on_piece: Callable[[float], None], *, tiled: bool
+    ) -> bool:
+        """Decodes; False if memory ran out where tiles would take less. The error is dropped, as it holds tensors."""
+        try:
             decode(self.model, latents, tiled=tiled, on_frames=finisher.put, on_piece=on_piece)
+        except Exception as error:
+            may_retry = not tiled and not finisher.failed and is_out_of_memory(error)
+            if not may_retry or not needs_tiles(self.model, latents):
+                raise
+            return False
+        return True
 
     def _mux(self, finisher: Finisher) -> Finished:
         """MUXING: from the end of decoding until the file is there, so the part of encoding that nothing hides."""
@@ -209,11 +237,13 @@ class Job:
         return finished
 
     def _result(self, finished: Finished, flow_shift: float) -> Result:
-        order = self.order
+        order, settings = self.order, replace(self.order.settings, flow_shift=flow_shift)
+        if self.retiled:
+            settings = replace(settings, memory=replace(settings.memory, tiled_decode=True))
         return Result(
             file=finished.file,
             sha256=hashlib.sha256(finished.file).digest(),
-            settings=replace(order.settings, flow_shift=flow_shift),
+            settings=settings,
             model_revision=self.model.revision,
             width=order.file_width,
             height=order.file_height,
