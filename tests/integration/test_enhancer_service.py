@@ -297,6 +297,7 @@ async def test_a_generation_is_a_span_under_the_call(model: Path, monkeypatch: p
     assert generation.attributes["gen_ai.request.model"] == "tiny"
     assert generation.attributes["gen_ai.request.seed"] == 5
     assert generation.attributes["gen_ai.usage.output_tokens"] == 16
+    assert generation.attributes["gen_ai.usage.cache_read.input_tokens"] == 0
     assert generation.attributes["gen_ai.response.finish_reasons"] == ("length",)
     assert [event.name for event in generation.events] == ["first_token"]
     assert [event.name for event in servers[1].events] == ["cache_hit"]
