@@ -67,7 +67,9 @@ def test_a_seed_gives_the_same_text_in_another_context(folder: Path, chat: Llama
 
 
 @pytest.mark.parametrize("kind", ["chat", "base"])
-def test_the_second_prompt_evaluates_only_its_own_tokens(folder: Path, kind: str, request: pytest.FixtureRequest) -> None:
+def test_the_second_prompt_evaluates_only_its_own_tokens(
+    folder: Path, kind: str, request: pytest.FixtureRequest
+) -> None:
     request.getfixturevalue(kind)
     with closing(LlamaEngine(folder / f"{kind}.gguf", OPTIONS)) as engine:
         first = write(engine, "a fox", max_tokens=1)
