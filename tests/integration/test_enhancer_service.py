@@ -226,6 +226,16 @@ async def test_unload_waits_for_the_running_prompt(stub: "Stub") -> None:
     assert (await unloading).unloaded
 
 
+async def test_an_unload_whose_caller_leaves_is_done_all_the_same(stub: "Stub") -> None:
+    call = stub.Enhance(request(max_tokens=60))
+    await first_delta(call)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await stub.Unload(pb.UnloadRequest(), timeout=0.1)
+    assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert [response async for response in call][-1].completed.completion_tokens == 60
+    await until(stub, lambda now: not now.loaded)
+
+
 async def test_an_idle_model_is_unloaded(model: Path, slow: type[SlowEngine]) -> None:
     async with serve(model, idle_unload_seconds=0.2) as stub:
         await enhance(stub, max_tokens=30)  # takes longer than the idle time
