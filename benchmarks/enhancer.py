@@ -265,7 +265,7 @@ def main() -> int:
     parser.add_argument("--gguf", type=Path, help="a model's file")
     parser.add_argument("--size", choices=sorted(SHAPES), help="random weights of that size")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--tokens", type=int, default=100, help="tokens to write at most, 16 to 1024")
+    parser.add_argument("--tokens", type=int, default=48, help="tokens to write at most, 16 to 1024")
     parser.add_argument("--threads", type=int, default=None, help="CPU threads; the enhancer's own choice when absent")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="wanworker-enhancer-") as name:
