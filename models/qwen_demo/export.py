@@ -72,7 +72,8 @@ def _add_metadata(writer: gguf.GGUFWriter, config: dict[str, int], rope_theta: f
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
 
 
-def _add_vocabulary(writer: gguf.GGUFWriter, vocabulary: Vocabulary) -> None:
+def add_vocabulary(writer: gguf.GGUFWriter, vocabulary: Vocabulary) -> None:
+    """Write the tokenizer, with the ends of text and turn that it must hold, and the chat template."""
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("qwen2")
     writer.add_token_list(vocabulary.tokens)
@@ -93,7 +94,7 @@ def export(folder: Path, out: Path) -> None:
     part = out.with_suffix(".part")
     writer = gguf.GGUFWriter(str(part), "qwen2")
     _add_metadata(writer, settings, float(rope.get("rope_theta", 10_000.0)))
-    _add_vocabulary(writer, read_vocabulary(folder / "tokenizer.json"))
+    add_vocabulary(writer, read_vocabulary(folder / "tokenizer.json"))
     for name in sorted(weights, key=lambda key: (len(key), key)):
         value = weights[name].astype(np.float32)
         if value.ndim == 2:

@@ -226,6 +226,16 @@ async def test_unload_waits_for_the_running_prompt(stub: "Stub") -> None:
     assert (await unloading).unloaded
 
 
+async def test_an_unload_whose_caller_leaves_is_done_all_the_same(stub: "Stub") -> None:
+    call = stub.Enhance(request(max_tokens=60))
+    await first_delta(call)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await stub.Unload(pb.UnloadRequest(), timeout=0.1)
+    assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert [response async for response in call][-1].completed.completion_tokens == 60
+    await until(stub, lambda now: not now.loaded)
+
+
 async def test_an_idle_model_is_unloaded(model: Path, slow: type[SlowEngine]) -> None:
     async with serve(model, idle_unload_seconds=0.2) as stub:
         await enhance(stub, max_tokens=30)  # takes longer than the idle time
@@ -297,6 +307,7 @@ async def test_a_generation_is_a_span_under_the_call(model: Path, monkeypatch: p
     assert generation.attributes["gen_ai.request.model"] == "tiny"
     assert generation.attributes["gen_ai.request.seed"] == 5
     assert generation.attributes["gen_ai.usage.output_tokens"] == 16
+    assert generation.attributes["gen_ai.usage.cache_read.input_tokens"] == 0
     assert generation.attributes["gen_ai.response.finish_reasons"] == ("length",)
     assert [event.name for event in generation.events] == ["first_token"]
     assert [event.name for event in servers[1].events] == ["cache_hit"]

@@ -11,7 +11,7 @@ KEY = CacheKey("model", "a fox", 200, 0.7, 1)
 
 
 def answer(prompt: str = "A fox.") -> Completed:
-    return Completed(prompt, "tiny", 1, False, Written(prompt, 10, 5, FinishReason.STOP, 0.1, 0.2))
+    return Completed(prompt, "tiny", 1, False, Written(prompt, 10, 0, 5, FinishReason.STOP, 0.1, 0.2))
 
 
 def test_an_answer_comes_back() -> None:

@@ -66,6 +66,46 @@ def test_a_seed_gives_the_same_text_in_another_context(folder: Path, chat: Llama
         assert write(other).text == write(chat).text
 
 
+@pytest.mark.parametrize("kind", ["chat", "base"])
+def test_the_second_prompt_evaluates_only_its_own_tokens(
+    folder: Path, kind: str, request: pytest.FixtureRequest
+) -> None:
+    request.getfixturevalue(kind)
+    with closing(LlamaEngine(folder / f"{kind}.gguf", OPTIONS)) as engine:
+        first = write(engine, "a fox", max_tokens=1)
+        assert (first.reused_tokens, engine.tokens_read) == (0, first.prompt_tokens)
+        second = write(engine, "an owl", max_tokens=1)
+        own = "an owl" + ("<|im_end|>\n<|im_start|>assistant\n" if kind == "chat" else "\nLong prompt:")
+        tokens = engine._tokenize(own, add_special=False, parse_special=True)
+        assert engine.tokens_read - first.prompt_tokens == len(tokens)
+        assert second.reused_tokens == second.prompt_tokens - len(tokens)
+        if kind == "chat":
+            assert write(engine, "a fox<|im_end|>", max_tokens=1).reused_tokens == second.reused_tokens
+
+
+@pytest.mark.parametrize("disturbance", ["cancelled in the instructions", "cancelled in the prompt", "melts", "no cut"])
+def test_reused_instructions_are_right_after(
+    folder: Path, chat: LlamaEngine, disturbance: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = write(chat).text
+    with closing(LlamaEngine(folder / "chat.gguf", OPTIONS)) as engine:
+        cancelled = Cancellation()
+        cancelled.cancel()
+        if disturbance != "cancelled in the instructions":
+            write(engine)
+        with monkeypatch.context() as patch:
+            if disturbance == "melts":
+                patch.setattr(engine, "_opening", [*engine._opening[:-1], IM_END])
+                assert write(engine).reused_tokens == 0
+            elif disturbance == "no cut":
+                patch.setattr(lib, "llama_memory_seq_rm", lambda *_: False)
+                assert write(engine).text == expected
+            else:
+                with pytest.raises(WritingCancelled):
+                    engine.write("an owl " * 200, SAMPLING, cancelled, lambda text: None)
+        assert write(engine).text == write(engine).text == expected
+
+
 def test_seeds_and_prompts_matter(chat: LlamaEngine) -> None:
     assert len({write(chat, seed=seed).text for seed in range(4)}) == 4
     assert write(chat, "an owl").text != write(chat).text

@@ -3,13 +3,15 @@
 Everything weakly typed of llama-cpp-python stays in here. Its low-level interface is used rather than its
 `Llama` class, because that class
 - sends the whole process's stdout and stderr to /dev/null while it loads: other threads' log lines are lost;
-- reuses what the previous prompt left in the KV cache. The rest of the prompt is then computed in another
-  batch size, which moves the logits (by 0.02 with the demo model), so that one seed may give two texts;
+- reuses whatever the previous prompt left in the KV cache. The rest of the prompt is then computed in another
+  batch size, which moves the logits (by 0.02 with the demo model), so that one seed may give two texts. Here only
+  the instructions are kept, which are always computed by themselves, so that nothing depends on what came before;
 - can't be stopped while it reads the prompt, which takes a 7B model on a CPU half a minute.
 """
 
 import codecs
 import ctypes
+import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
@@ -40,6 +42,8 @@ SMALL_MODEL_BYTES = 100 * 1000 * 1000
 ABORT_CALLBACK = ctypes.cast(ctypes.CDLL(None).strlen, lib.ggml_abort_callback)
 _NO_CALLBACK = lib.ggml_abort_callback(0)
 _ABORTED = 2
+# glibc keeps what was freed in small pieces, such as a vocabulary: 33 MB with Qwen2's. Other C libraries have no need.
+_TRIM: Any = getattr(ctypes.CDLL(None), "malloc_trim", None)
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,9 @@ class LlamaEngine:
         self._stack = ExitStack()
         self.tokens_sampled = 0
         """Tokens chosen since the model was loaded."""
+        self.tokens_read = 0
+        """Tokens computed since the model was loaded: those of prompts, less what was reused, and those written."""
+        self._opening_kept = False
         try:
             self._load(path, options)
         except BaseException:
@@ -85,16 +92,18 @@ class LlamaEngine:
         return self._template is not None
 
     def close(self) -> None:
-        """Free the memory. Doing it twice is fine."""
+        """Free the memory, and give it back to the system. Doing it twice is fine."""
         self._stack.close()
+        if _TRIM is not None:
+            _TRIM(0)
 
     def write(
         self, prompt: str, sampling: Sampling, cancellation: Cancellation, on_text: Callable[[str], None]
     ) -> Written:
         """Write an answer to the prompt.
 
-        The same prompt and sampling give the same text, whatever was written before: the context starts
-        empty each time and the prompt is always computed in the same batches.
+        The same prompt and sampling give the same text, whatever was written before: the context holds nothing but
+        the instructions at the start, and the prompt is always computed in the same batches.
 
         Args:
             prompt: The user's words.
@@ -126,8 +135,7 @@ class LlamaEngine:
         started = time.perf_counter()
         first_token = 0.0
         llama_log.recent_errors.clear()
-        lib.llama_memory_clear(lib.llama_get_memory(self._context), True)
-        self._read(tokens, cancellation)
+        reused = self._read_prompt(tokens, cancellation)
         written, reason = 0, FinishReason.LENGTH
         while written < sampling.max_tokens:
             if cancellation.cancelled:
@@ -145,7 +153,25 @@ class LlamaEngine:
             if written < sampling.max_tokens:
                 self._read([token], cancellation)
         seconds = time.perf_counter() - started
-        return Written(text.finish(), len(tokens), written, reason, first_token, seconds)
+        return Written(text.finish(), len(tokens), reused, written, reason, first_token, seconds)
+
+    def _read_prompt(self, tokens: Sequence[int], cancellation: Cancellation) -> int:
+        """Make the prompt all that the context holds; returns how many tokens of it were there already."""
+        opening = self._opening
+        # A prompt whose first word melts into the opening's last token does not begin like the others.
+        if not opening or len(tokens) <= len(opening) or tokens[: len(opening)] != opening:
+            opening = []
+        memory = lib.llama_get_memory(self._context)
+        # False where a model's memory cannot be cut, such as a recurrent one's: then it is computed anew.
+        if opening and self._opening_kept and lib.llama_memory_seq_rm(memory, 0, len(opening), -1):
+            self._read(tokens[len(opening) :], cancellation)
+            return len(opening)
+        self._opening_kept = False
+        lib.llama_memory_clear(memory, True)
+        self._read(opening, cancellation)
+        self._opening_kept = bool(opening)
+        self._read(tokens[len(opening) :], cancellation)
+        return 0
 
     def _read(self, tokens: Sequence[int], cancellation: Cancellation) -> None:
         """Append tokens to the context, in batches."""
@@ -157,6 +183,7 @@ class LlamaEngine:
                 raise WritingCancelled
             if code != 0:
                 raise ModelFailedError(self._path, _last_error(f"llama_decode returned {code}"))
+            self.tokens_read += len(batch)
 
     @contextmanager
     def _cancelled_by(self, cancellation: Cancellation) -> Iterator[None]:
@@ -187,6 +214,7 @@ class LlamaEngine:
             raise ModelBrokenError(self._path, _last_error("llama.cpp can't make a context"))
         self._stack.callback(lib.llama_free, self._context)
         self._load_template(options)
+        self._opening = _common_start(self._prompt_tokens("a"), self._prompt_tokens("7"))
 
     def _context_params(self, options: EngineOptions) -> Any:
         params = lib.llama_context_default_params()
@@ -345,6 +373,12 @@ def _gpu_layers(asked: int) -> int:
     if not lib.llama_supports_gpu_offload():
         return 0
     return asked if asked >= 0 else 2**31 - 1
+
+
+def _common_start(one: Sequence[int], other: Sequence[int]) -> list[int]:
+    """Return the tokens that both begin with: those of the instructions, if only the prompts differ."""
+    same = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))
+    return [token for token, _ in same]
 
 
 def _last_error(otherwise: str) -> str:

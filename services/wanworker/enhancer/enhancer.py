@@ -99,8 +99,11 @@ class Enhancer:
             self._start_idle_timer()
 
     async def unload(self) -> bool:
-        """Free the model's memory once the running prompt is done; returns whether a model was loaded."""
-        return await self._worker.unload()
+        """Free the model's memory once the running prompt is done; returns whether a model was loaded.
+
+        Whoever asks needs the memory, also if they don't stay for the answer: cancelling this does not cancel that.
+        """
+        return await asyncio.shield(self._worker.unload())
 
     def status(self) -> Status:
         """Say how the enhancer is, without waiting for anything."""

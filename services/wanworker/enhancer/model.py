@@ -56,7 +56,9 @@ class Written:
     text: str
     """All deltas together."""
     prompt_tokens: int
-    """Tokens read."""
+    """Tokens of the instructions and the prompt."""
+    reused_tokens: int
+    """How many of those were in the context already, and not computed again."""
     completion_tokens: int
     """Tokens written, the one that ends the answer not counted."""
     finish_reason: FinishReason

@@ -126,6 +126,7 @@ def finished(model: str, written: Written) -> None:
         {
             names.GEN_AI_RESPONSE_MODEL: model,
             names.GEN_AI_INPUT_TOKENS: written.prompt_tokens,
+            names.GEN_AI_REUSED_TOKENS: written.reused_tokens,
             names.GEN_AI_OUTPUT_TOKENS: written.completion_tokens,
             names.GEN_AI_FINISH_REASONS: [written.finish_reason.value],
         }

@@ -20,6 +20,9 @@ from wanworker.runtime.errors import InvalidArgumentError
 
 logger = logging.getLogger("wanworker.enhancer")
 
+DELTA_SECONDS = 0.02
+"""Deltas of one answer are so far apart, or further."""
+
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
@@ -38,6 +41,38 @@ class WriteJob:
     """Raised when nobody wants the answer any more."""
     emit: Callable[[Event], None]
     """Called in the worker's thread with what happens."""
+
+
+class Deltas:
+    """Joins pieces of text that come faster than anybody reads: with small models a message costs more than a token.
+
+    The first piece goes out at once, and so does each of a model that takes longer than the interval for a token.
+
+    Args:
+        emit: Takes the deltas.
+        clock: Seconds that only grow.
+    """
+
+    def __init__(self, emit: Callable[[Event], None], clock: Callable[[], float] = time.perf_counter) -> None:
+        self._emit = emit
+        self._clock = clock
+        self._held: list[str] = []
+        self._sent_at: float | None = None
+
+    def add(self, text: str) -> None:
+        """Take a piece; it goes out now or with a later one."""
+        if self._sent_at is None:
+            telemetry.first_token()
+        self._held.append(text)
+        if self._sent_at is None or self._clock() - self._sent_at >= DELTA_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what is held."""
+        if self._held:
+            self._emit(Delta("".join(self._held)))
+            self._held.clear()
+            self._sent_at = self._clock()
 
 
 class Worker:
@@ -102,23 +137,16 @@ class Worker:
                 raise WritingCancelled
             writer = self._ready(job.emit)
             telemetry.operation(writer.is_chat, self._model)
-            started = False
-
-            def on_text(text: str) -> None:
-                nonlocal started
-                if not started:
-                    telemetry.first_token()
-                    started = True
-                job.emit(Delta(text))
-
+            deltas = Deltas(job.emit)
             try:
-                written = writer.write(job.prompt, job.sampling, job.cancellation, on_text)
+                written = writer.write(job.prompt, job.sampling, job.cancellation, deltas.add)
             except (WritingCancelled, InvalidArgumentError):
                 raise
             except Exception:
                 # Whatever state the context is in: the next prompt gets a new one.
                 self._unload()
                 raise
+            deltas.flush()
             telemetry.finished(self._model, written)
             return written, self._fingerprint
 

@@ -2,7 +2,8 @@
 
 Rules, in the order in which they are applied:
 
-- model: the spec's, or the registry's default. Unknown: rejected with the known names.
+- model: the spec's, or the registry's default. Unknown: rejected with the known names. With a reference image that the
+  default does not take: the first in the registry's order that takes one and whose files are at hand.
 - size: the spec's, or the model's own default. Generated at the model's next multiple (16, or 32), cropped back, and
   reported.
 - preset: `quality`, or what the job type implies; `fps`, `steps` and `guidance_scale` of the spec go before

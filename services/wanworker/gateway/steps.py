@@ -42,11 +42,11 @@ from wanworker.gateway.peers import EnhancerPeer, GeneratorPeer, PeerError
 from wanworker.gateway.progress import ProgressMeter, Weights
 from wanworker.gateway.rates import Rates
 from wanworker.gateway.references import BadReferenceError, ReferenceFetcher, check_image
-from wanworker.gateway.resolve import resolve
+from wanworker.gateway.resolve import Resolved, resolve
 from wanworker.gateway.settings import GatewaySettings
 from wanworker.gateway.workflow import Verdict
 from wanworker.runtime import names
-from wanworker.runtime.errors import ServiceError
+from wanworker.runtime.errors import InvalidArgumentError, ServiceError
 
 T = TypeVar("T")
 
@@ -124,15 +124,7 @@ class JobSteps:
         self._book.tell_positions()
         if job.resolved is None:
             resolved = resolve(job.spec, await self._patiently(self._shop.models.current))
-            await self.change(
-                job,
-                lambda job: replace(
-                    job,
-                    resolved=resolved.settings,
-                    adjustments=resolved.adjustments,
-                    inner=replace(job.inner, crop=resolved.crop),
-                ),
-            )
+            await self.change(job, lambda job: _with(job, resolved))
         return Verdict.GO.value
 
     async def _reference(self, job: Job) -> str:
@@ -222,7 +214,6 @@ class JobSteps:
         *,
         enhance_done: bool = False,
         enhance_seconds: float = 0.0,
-        reference_dropped: bool = False,
         reloaded: bool = False,
     ) -> Job:
         """Put a warning on a job, with what it goes along with."""
@@ -233,7 +224,6 @@ class JobSteps:
                 job.inner,
                 enhance_done=job.inner.enhance_done or enhance_done,
                 enhance_seconds=job.inner.enhance_seconds + enhance_seconds,
-                reference_dropped=job.inner.reference_dropped or reference_dropped,
                 reloaded=job.inner.reloaded or reloaded,
             )
             return replace(job, warnings=(*job.warnings, warning), inner=inner)
@@ -241,9 +231,23 @@ class JobSteps:
         return await self.change(job, change, warning)
 
     async def drop_reference(self, job: Job, message: str) -> Job:
-        """Go on without the reference image, and say so."""
+        """Go on without the reference image, and say so; BadReferenceError if its model makes nothing without one."""
+        assert job.resolved is not None, "begin resolves"
+        try:
+            # The image may have chosen the model.
+            resolved = resolve(replace(job.spec, reference=None), await self._patiently(self._shop.models.current))
+        except InvalidArgumentError as error:
+            raise BadReferenceError(f"{message}; from text alone: {error.message}") from error
+        same_model = resolved.settings.model == job.resolved.model
         warning = Warning("BAD_REFERENCE_IMAGE", f"made from text alone: {message}")
-        return await self.warn(job, warning, reference_dropped=True)
+        telemetry.warned(warning)
+
+        def change(job: Job) -> Job:
+            job = job if same_model else _with(job, resolved)
+            inner = replace(job.inner, reference_dropped=True)
+            return replace(job, warnings=(*job.warnings, warning), inner=inner)
+
+        return await self.change(job, change, warning)
 
     async def meter(self, job: Job, attempt: int) -> ProgressMeter:
         """The meter of an attempt; the enhancer's share counts as the first one's."""
@@ -356,6 +360,11 @@ class JobSteps:
     async def _fail(self, job_id: str, failure: JobFailure) -> None:
         telemetry.job_ended(JobState.FAILED, failure.message)
         await self._finish(job_id, JobState.FAILED, lambda job: replace(job, failure=failure))
+
+
+def _with(job: Job, resolved: Resolved) -> Job:
+    inner = replace(job.inner, crop=resolved.crop)
+    return replace(job, resolved=resolved.settings, adjustments=resolved.adjustments, inner=inner)
 
 
 def _failure(error: PeerError | ServiceError) -> JobFailure:

@@ -78,6 +78,7 @@ GEN_AI_TEMPERATURE: Final = "gen_ai.request.temperature"
 GEN_AI_SEED: Final = "gen_ai.request.seed"
 GEN_AI_TOKEN_TYPE: Final = "gen_ai.token.type"
 GEN_AI_INPUT_TOKENS: Final = "gen_ai.usage.input_tokens"
+GEN_AI_REUSED_TOKENS: Final = "gen_ai.usage.cache_read.input_tokens"
 GEN_AI_OUTPUT_TOKENS: Final = "gen_ai.usage.output_tokens"
 GEN_AI_FINISH_REASONS: Final = "gen_ai.response.finish_reasons"
 
