@@ -90,7 +90,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--plain-steps", type=int, default=0, help="steps of the plain side; 0: all")
     parser.add_argument("--compile", action="store_true", help="compile the transformer's blocks on our side")
     parser.add_argument("--vae", choices=["auto", "float32", "bfloat16"], default="auto")
-    parser.add_argument("--attention", choices=["auto", "native", "_native_cudnn"], default="auto")
+    parser.add_argument("--attention", choices=["auto", "native", "cudnn"], default="auto")
     parser.add_argument("--memory", type=int, help="GiB of the device that may be used, to play a smaller card")
     parser.add_argument("--toy", action="store_true")
     return parser.parse_args()
@@ -180,7 +180,7 @@ def _plain(engine: Engine, model: LoadedModel, settings: Settings, most_steps: i
     pipeline.set_progress_bar_config(disable=True)
     vae.to(torch.float32)
     try:
-        with _eager(model, device.is_cuda):
+        with _eager(model):
             device.reset_peak()
             marks = [device.mark()]
             embeddings = pipeline.encode_prompt(PROMPT, "", max_sequence_length=model.shape.prompt_tokens)
@@ -223,24 +223,18 @@ def _plain(engine: Engine, model: LoadedModel, settings: Settings, most_steps: i
 
 
 class _eager:  # noqa: N801 - read as a statement
-    """The transformer without what our side does to it."""
+    """The transformer without our side's compiled blocks. Attention is whatever this torch takes."""
 
-    def __init__(self, model: LoadedModel, cuda: bool) -> None:
-        self._transformer = model.modules["transformer"]
-        self._compiled = [(each, each._compiled_call_impl) for each in self._transformer.modules()]
-        self._backend = self._transformer.blocks[0].attn1.processor._attention_backend if cuda else None
+    def __init__(self, model: LoadedModel) -> None:
+        self._compiled = [(each, each._compiled_call_impl) for each in model.modules["transformer"].modules()]
 
     def __enter__(self) -> None:
         for module, _ in self._compiled:
             module._compiled_call_impl = None
-        if self._backend is not None:
-            self._transformer.set_attention_backend("native")
 
     def __exit__(self, *_: object) -> None:
         for module, compiled in self._compiled:
             module._compiled_call_impl = compiled
-        if self._backend is not None:
-            self._transformer.set_attention_backend(getattr(self._backend, "value", self._backend))
 
 
 def _predict(engine: Engine, model: LoadedModel, options: argparse.Namespace) -> Iterator[Row]:

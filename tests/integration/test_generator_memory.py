@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from tests.support.generator import RunningGenerator, failure, generate_request, running_generator
-from wanworker.generator.device import Device
 from wanworker.generator.memory import MemoryBudget
 from wanworker.v1 import generator_pb2, types_pb2
 
@@ -175,18 +174,3 @@ def test_a_tensor_counts_once_and_as_long_as_it_lives() -> None:
     kept = torch.zeros(5000, dtype=torch.uint8)
     assert budget.live_bytes == 0
     assert kept.numel() == 5000
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_on_a_gpu_the_allocator_keeps_the_budget() -> None:
-    total = torch.cuda.mem_get_info()[1]
-    device = Device("cuda:0", memory_budget_bytes=total // 10)
-    try:
-        assert device.budget is None
-        assert device.total_bytes() == total // 10
-        with pytest.raises(torch.OutOfMemoryError):
-            torch.empty(total // 5, dtype=torch.uint8, device=device.torch)
-        torch.empty(total // 100, dtype=torch.uint8, device=device.torch)
-    finally:
-        torch.cuda.set_per_process_memory_fraction(1.0)

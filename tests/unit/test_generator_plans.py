@@ -111,7 +111,7 @@ def test_the_faster_attention_is_taken_only_if_it_agrees(monkeypatch: pytest.Mon
     monkeypatch.setattr(acceleration, "sdpa_kernel", FakeCudnn)
     seconds = iter([2.0, 1.0, 1.0, 2.0, 2.0, 1.0])
     monkeypatch.setattr(acceleration, "_seconds", lambda *_: next(seconds))
-    assert acceleration.fastest_attention(device) == "_native_cudnn"
+    assert acceleration.fastest_attention(device) == "cudnn"
     assert acceleration.fastest_attention(device) == "native"
     monkeypatch.setattr(acceleration, "_CLOSE", -1.0)
     assert acceleration.fastest_attention(device) == "native"

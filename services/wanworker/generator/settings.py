@@ -48,7 +48,7 @@ class GeneratorSettings(ServiceSettings):
     vae_dtype: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="Precision of the autoencoder; `auto` is bf16 on CUDA and fp32 elsewhere."
     )
-    attention: Literal["auto", "native", "_native_cudnn"] = Field(
+    attention: Literal["auto", "native", "cudnn"] = Field(
         "auto", description="Attention kernels on CUDA; `auto` times cuDNN's against torch's own and takes the faster."
     )
     compile_transformer: bool = Field(
