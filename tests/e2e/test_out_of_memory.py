@@ -51,8 +51,8 @@ class Squeezed:
     def run(self, prompt: str, **options: Any) -> Job:
         """The job once it has ended. A known prompt needs no text encoder and less memory: each is new."""
         with Client(self.system.address("gateway")) as client:
-            asked = {"duration": 0.75, **options}
-            job = client.create(prompt, size=SIZE, fps=12, steps=2, seed=1, enhance=False, **asked)
+            asked = {"duration": 0.75, "size": SIZE, **options}
+            job = client.create(prompt, fps=12, steps=2, seed=1, enhance=False, **asked)
             return client.wait(job.id, timeout=60)
 
 
@@ -117,8 +117,8 @@ def test_same_output_only_succeeds_with_one_new_prompt_after_the_other(squeezed:
 def test_what_fits_on_no_rung_fails_typed_and_poisons_nothing(squeezed: Squeezed) -> None:
     first = squeezed.still("a white boat")
     level = squeezed.free_bytes()
-    # Seven times as long: neither its plain form nor its spared one fits, and there is no lower rung.
-    job = squeezed.run("a red cube", duration=5.75)
+    # Four times the pixels, in one tile: neither its plain form nor its spared one fits, and there is no lower rung.
+    job = squeezed.run("a red cube", size=(2 * SIZE[0], 2 * SIZE[1]))
     assert job.state is JobState.FAILED
     assert job.failure is not None
     assert (job.failure.code, job.failure.reason) == ("RESOURCE_EXHAUSTED", "GPU_OUT_OF_MEMORY")
