@@ -25,6 +25,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -33,6 +34,7 @@ import diffusers
 import torch
 
 from benchmarks._full_size import ROW, TOY, Sizes, build
+from wanworker.generator.acceleration import lay_out_channels_last
 from wanworker.generator.conditions import Conditions
 from wanworker.generator.decoding import to_frames
 from wanworker.generator.engine import Engine
@@ -87,8 +89,8 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", choices=["all", "compare", "predict", "share"], default="all")
     parser.add_argument("--only", default="", help="of compare: names that contain this, such as high-720p")
-    parser.add_argument("--plain-steps", type=int, default=0, help="steps of the plain side; 0: all")
-    parser.add_argument("--compile", action="store_true", help="compile the transformer's blocks on our side")
+    parser.add_argument("--plain-steps", type=int, default=0, help="steps of the plain side; 0: all, -1: no plain side")
+    parser.add_argument("--compile", action="store_true", help="compile modules on our side")
     parser.add_argument("--vae", choices=["auto", "float32", "bfloat16"], default="auto")
     parser.add_argument("--attention", choices=["auto", "native", "cudnn"], default="auto")
     parser.add_argument("--memory", type=int, help="GiB of the device that may be used, to play a smaller card")
@@ -102,7 +104,7 @@ def _engine(options: argparse.Namespace) -> Engine:
         "device": "auto",
         "vae_dtype": options.vae,
         "attention": options.attention,
-        "compile_transformer": options.compile,
+        "compile_modules": options.compile,
         "memory_budget_bytes": options.memory * GIB if options.memory else None,
         "default_model": ROW.name,
         "admission": False,
@@ -138,10 +140,13 @@ def _compare(engine: Engine, model: LoadedModel, options: argparse.Namespace) ->
             settings = _job(options, size, frames, guidance_scale=guidance, steps=steps_here, fps=fps)
             flops = forward_flops(model.shape, settings)
             floor = flops * settings.forwards / speed
-            for side, measured in (
-                ("ours", _ours(engine, settings)),
-                ("plain", _plain(engine, model, settings, options.plain_steps)),
-            ):
+            if options.compile:
+                _run(engine, _order(replace(settings, steps=1)))  # compiles for the size
+            sides = {"ours": partial(_ours, engine, settings)}
+            if options.plain_steps >= 0:
+                sides["plain"] = partial(_plain, engine, model, settings, options.plain_steps)
+            for side, measure in sides.items():
+                measured = measure()
                 forward = float(measured["denoise s"]) / settings.forwards
                 tflops = flops / forward / 1e12
                 yield Row(f"{name} {side}", {"forward s": forward, "TFLOP/s": tflops, **measured, "floor s": floor})
@@ -223,18 +228,24 @@ def _plain(engine: Engine, model: LoadedModel, settings: Settings, most_steps: i
 
 
 class _eager:  # noqa: N801 - read as a statement
-    """The transformer without our side's compiled blocks. Attention is whatever this torch takes."""
+    """The model without what our side compiles and lays out. Attention is whatever this torch takes."""
 
     def __init__(self, model: LoadedModel) -> None:
-        self._compiled = [(each, each._compiled_call_impl) for each in model.modules["transformer"].modules()]
+        self._vae = model.vae
+        modules = [*model.modules["transformer"].modules(), *model.vae.modules()]
+        self._compiled = [(each, each._compiled_call_impl) for each in modules]
 
     def __enter__(self) -> None:
         for module, _ in self._compiled:
             module._compiled_call_impl = None
+        for parameter in self._vae.parameters():
+            parameter.data = parameter.data.contiguous()
 
     def __exit__(self, *_: object) -> None:
         for module, compiled in self._compiled:
             module._compiled_call_impl = compiled
+        if self._vae.device.type == "cuda":
+            lay_out_channels_last(self._vae)
 
 
 def _predict(engine: Engine, model: LoadedModel, options: argparse.Namespace) -> Iterator[Row]:

