@@ -20,7 +20,7 @@ temporal stride; counting all levels at full rate over-counts the coarse ones by
 tile (256² tiles, 192 apart) repeats the overlaps.
 
 **Muxing.** Frames are encoded while those that follow are decoded. What is left when the last one was decoded is what
-x264 holds back to look ahead (41 frames at its default preset, counted) and the last chunk, or all frames of a clip
+x264 holds back to look ahead (13 frames, counted) and the last chunk, or all frames of a clip
 whose tiles are blended at the end; a pixel takes the same time in both.
 
 **Bytes.** Weights (numbers in the files × width of the precision they are loaded in), plus
@@ -49,7 +49,7 @@ _TILE_STRIDE = 192
 _CACHED_FRAMES = 2
 _DECODER_TENSORS = 11
 _LATENT_COPIES = 8
-_UNENCODED_FRAMES = 45
+_UNENCODED_FRAMES = 17
 _FP32 = 4
 
 

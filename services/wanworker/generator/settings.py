@@ -82,5 +82,5 @@ class GeneratorSettings(ServiceSettings):
     )
     crf: int = Field(18, ge=0, le=51, description="H.264 quality: 18 looks lossless, higher is smaller.")
     encoder_preset: Literal["ultrafast", "veryfast", "fast", "medium", "slow"] = Field(
-        "medium", description="x264's trade of time for size."
+        "fast", description="x264's trade of time for size."
     )
