@@ -30,13 +30,16 @@ the largest of:
   v with their rotated copies and the attention's result, or the feed-forward's inner layer before and after its
   activation; with per-token timesteps also 6·d modulation values in fp32 and in the model's precision. Latents, the
   multistep scheduler's history and both predictions are 8 fp32 copies of the noise;
-- *decoding*: each causal convolution of the decoder keeps the last two frames of its input (`feat_cache`), and the
-  finest level's blocks work on a chunk of `frame_stride` frames in `_DECODER_TENSORS` buffers. A finished chunk is
-  turned to bytes once those buffers are free, and leaves for the host, so finished pixels count for nothing, and the
-  length of a clip neither. Tiles are kept to be blended: all of theirs, and the whole clip made of them. 11 buffers
-  were fitted, with two copies of the pixels that stood on the device at the time, to 23.6 GiB for 720p × 81 in fp32
-  on an H100; not measured again since those are gone;
-- *encoding*: the text encoder's layer, which is small beside its weights.
+- *decoding*: each causal convolution of the decoder keeps the last two frames of its input, of a still the only one
+  (`feat_cache`), and the finest level's blocks work on a chunk of `frame_stride` frames, of a still one, in so many
+  buffers: 7.75 for clips (8.74 GiB at 720p × 81 in bf16 on an H100, convolutions laid out channels last), 11.4 for
+  stills (4,270 bytes a pixel, before that layout, which makes it less). A finished chunk is turned to bytes once those
+  buffers are free, and leaves for the host, so the length of a clip counts for nothing. Tiles are kept to be blended:
+  all of theirs while the last one is decoded; and beside them, when they are put together, the rows, the whole clip
+  and the whole clip clamped;
+- *encoding*: in the text encoder a layer's attention, as scores, with the position's bias, as probabilities in fp32 and
+  in their own precision: five times heads × tokens² × 4 bytes (0.30 GiB for UMT5-XXL on an H100), beside vectors of the
+  model's width.
 """
 
 from dataclasses import dataclass
@@ -47,7 +50,11 @@ from wanworker.generator.shapes import ModelShape
 _TILE = 256
 _TILE_STRIDE = 192
 _CACHED_FRAMES = 2
-_DECODER_TENSORS = 11
+_CLIP_BUFFERS = 7.75
+_STILL_BUFFERS = 11.4
+_TILES_TOGETHER = 3
+_TEXT_HEAD_DIM = 64  # UMT5's, of any size
+_TEXT_SCORES = 5
 _LATENT_COPIES = 8
 _UNENCODED_FRAMES = 17
 _FP32 = 4
@@ -160,8 +167,9 @@ def resident_bytes(shape: ModelShape, settings: Settings, dtype_bytes: int) -> i
 
 
 def encoding_bytes(shape: ModelShape, dtype_bytes: int) -> int:
-    """Activations of the text encoder: a dozen vectors of its width a token, and the embeddings of both prompts."""
-    return shape.prompt_tokens * shape.text_dim * dtype_bytes * 14
+    """Activations of the text encoder: attention's scores, vectors of its width, the embeddings of both prompts."""
+    scores = _TEXT_SCORES * max(1, shape.text_dim // _TEXT_HEAD_DIM) * shape.prompt_tokens**2 * _FP32
+    return scores + shape.prompt_tokens * shape.text_dim * dtype_bytes * 14
 
 
 def denoising_bytes(shape: ModelShape, settings: Settings, dtype_bytes: int) -> int:
@@ -186,11 +194,18 @@ def decoding_bytes(shape: ModelShape, settings: Settings, vae_bytes: int = _FP32
     tiled = settings.memory.tiled_decode and overhead > 1
     worked = min(frame_pixels, _TILE * _TILE) if tiled else frame_pixels
     folded = worked / shape.vae_patch**2
+    chunk, cached, buffers = _decoder_chunk(shape, settings)
     caches = sum(
-        shape.vae_blocks * 2 * _CACHED_FRAMES * shape.vae_dim * multiple * folded / 4**level * vae_bytes
+        shape.vae_blocks * 2 * cached * shape.vae_dim * multiple * folded / 4**level
         for level, multiple in enumerate(shape.vae_multiples)
     )
-    chunk = min(shape.frame_stride, settings.frames)
-    buffers = _DECODER_TENSORS * shape.vae_dim * chunk * folded * vae_bytes
-    pixels = 3 * settings.frames * frame_pixels * vae_bytes * (1 + overhead) if tiled else 0
-    return int(caches + buffers + pixels)
+    work = (caches + buffers * shape.vae_dim * chunk * folded) * vae_bytes
+    if not tiled:
+        return int(work)
+    pixels = 3 * settings.frames * frame_pixels * vae_bytes
+    return int(max(work + overhead * pixels, (overhead + _TILES_TOGETHER) * pixels))
+
+
+def _decoder_chunk(shape: ModelShape, settings: Settings) -> tuple[int, int, float]:
+    """Frames decoded at a time, frames that a convolution keeps, and buffers of the finest level."""
+    return (1, 1, _STILL_BUFFERS) if settings.is_still else (shape.frame_stride, _CACHED_FRAMES, _CLIP_BUFFERS)

@@ -18,7 +18,7 @@ from wanworker.generator.registry import ModelRow
 from wanworker.generator.request import Memory, Settings
 from wanworker.generator.shapes import ModelShape
 
-_SPARE = 0.08
+_SPARE = 0.12
 _HD_WIDTH, _HD_HEIGHT = 1280, 704
 
 
