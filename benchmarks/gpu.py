@@ -44,6 +44,7 @@ from wanworker.generator.muxing import encode_video
 from wanworker.generator.pipelines import new_scheduler
 from wanworker.generator.request import Event, FileFormat, Memory, Order, Result, Settings, Stage
 from wanworker.generator.settings import GeneratorSettings
+from wanworker.generator.warm_up import warm_up_orders
 
 _DIFFUSERS: Any = diffusers
 PRESETS = {"fast": (5.0, 15, 12), "balanced": (6.5, 20, 14), "high": (7.5, 25, 16)}
@@ -249,7 +250,9 @@ class _eager:  # noqa: N801 - read as a statement
 
 
 def _predict(engine: Engine, model: LoadedModel, options: argparse.Namespace) -> Iterator[Row]:
-    """What is known before each job, from those before it only, and what it then took."""
+    """What is known before each job, from those of warming up and those before it, and what it then took."""
+    for order in warm_up_orders(ROW, engine._settings, engine):
+        _run(engine, order)
     for size, frames, tiled, evicted in PREDICTED:
         memory = Memory(tiled_decode=tiled, evict_text_encoder=evicted, free_caches=True)
         settings = _job(options, size, frames, steps=3, memory=memory)

@@ -1,8 +1,11 @@
 """From work to seconds: speeds measured on this device, kept per model, stage and size.
 
-A speed depends on the size of the piece that is worked on (small matrices run slower), so measurements are kept in
-buckets, one for each power of two of that size, and a prediction takes the nearest bucket. A bucket is a moving
-average over jobs. Before anything was measured, priors of the right order of magnitude stand in, marked as such.
+A speed depends on the size of the piece that is worked on: small ones wait for the host to ask for them (seconds are
+constant, so the pace falls with the size), large ones run at the speed of the arithmetic (the pace is constant).
+Measurements are kept in buckets, sixteen for each doubling of the size, as moving averages over jobs. Between two of
+them the pace is taken on the line through both, size and pace in logarithms, which both regimes are lines in; above
+the largest, on the line through the last two as far as it falls; below the smallest, the pace of the smallest. Before
+anything was measured, priors of the right order of magnitude stand in, marked as such.
 """
 
 import json
@@ -19,7 +22,8 @@ from wanworker.generator.request import Stage, StageSeconds
 
 _LOGGER = logging.getLogger("wanworker.generator.costs")
 _NEWEST_WEIGHT = 0.3
-_VERSION = 1
+_VERSION = 2
+_BUCKETS_A_DOUBLING = 16
 
 # Work a second of a device never measured: FLOPs, bytes (loading) or pixels (muxing).
 _PRIORS: dict[str, dict[Stage, float]] = {
@@ -86,6 +90,15 @@ class CostModel:
             stages.append(StageSeconds(piece.stage, seconds))
         return Prediction(tuple(stages), measured)
 
+    def knows(self, model: str, pieces: Sequence[StageWork]) -> bool:
+        """True if each of these was measured at about its size; loading apart."""
+        with self._lock:
+            return all(
+                _bucket(piece.size) in self._speeds.get(_key(model, piece), {})
+                for piece in pieces
+                if piece.stage is not Stage.LOADING_MODEL
+            )
+
     def save(self) -> None:
         """Writes the measurements; a failure is logged, for it costs no job anything."""
         if self._file is None:
@@ -105,8 +118,8 @@ class CostModel:
             buckets = self._speeds.get(_key(model, piece))
             if not buckets:
                 return None
-            wanted = math.log2(max(piece.size, 1.0))
-            return buckets[min(buckets, key=lambda each: abs(int(each) - wanted))]
+            points = sorted((int(bucket) / _BUCKETS_A_DOUBLING, math.log2(pace)) for bucket, pace in buckets.items())
+        return 2 ** _on_the_line(points, math.log2(max(piece.size, 1.0)))
 
     def _read(self) -> dict[str, dict[str, float]]:
         if self._file is None:
@@ -131,4 +144,16 @@ def _key(model: str, piece: StageWork) -> str:
 
 
 def _bucket(size: float) -> str:
-    return str(round(math.log2(max(size, 1.0))))
+    return str(round(_BUCKETS_A_DOUBLING * math.log2(max(size, 1.0))))
+
+
+def _on_the_line(points: Sequence[tuple[float, float]], wanted: float) -> float:
+    """The height at `wanted` of the lines between points that are sorted; see the module for what is beyond them."""
+    if wanted <= points[0][0] or len(points) == 1:
+        return points[0][1]
+    right = next((index for index, (at, _) in enumerate(points) if at >= wanted), len(points) - 1)
+    (left_at, left), (right_at, height) = points[right - 1], points[right]
+    slope = (height - left) / (right_at - left_at)
+    if wanted > right_at:
+        slope = min(0.0, max(-1.0, slope))
+    return height + slope * (wanted - right_at)

@@ -128,6 +128,13 @@ class Engine:
             share=self._share(row, shape, planned),
         )
 
+    def calibrated(self, settings: Settings) -> bool:
+        """True if the speeds that such a job goes by were measured on this device; the model must be loaded."""
+        row = find_row(settings.model)
+        with self._lock:
+            model = self._models[row.name]
+        return self.costs.knows(self._cost_key(row), work(model.shape, model.plan.applied_to(settings)))
+
     def _share(self, row: ModelRow, shape: ModelShape, settings: Settings) -> Share:
         width = self.device.dtype_bytes
         away = shape.text_parameters * width if settings.memory.evict_text_encoder else 0
@@ -284,6 +291,8 @@ class Engine:
         for piece in work(model.shape, model.plan.applied_to(result.settings), load_bytes=loaded):
             if piece.stage not in seconds or (piece.stage is Stage.DECODING and job.retiled):
                 continue  # the time of two attempts says nothing about one
+            if piece.stage is Stage.ENCODING_TEXT and job.known_prompts:
+                continue
             took, amount = seconds[piece.stage], 1.0
             if piece.stage is Stage.DENOISING and steps > 1:
                 took, amount = took - sum(job.first_step_seconds), (steps - 1) / steps

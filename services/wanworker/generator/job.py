@@ -105,6 +105,8 @@ class Job:
     """For the file."""
     retiled: list[bool] = field(default_factory=list)
     """Not empty if whole frames did not fit, and were decoded in tiles after all."""
+    known_prompts: list[str] = field(default_factory=list)
+    """Prompts whose embeddings were not computed: the time of that stage then says nothing."""
     first_step_seconds: list[float] = field(default_factory=list)
     """Filled by `denoise`: the first step's time, which includes warming up and is no measure of a step."""
 
@@ -150,6 +152,7 @@ class Job:
     def _embedding(self, prompt: str, span: trace.Span) -> torch.Tensor:
         if self.prompts.get(self.model.revision, prompt) is not None:
             span.add_event(names.EVENT_CACHE_HIT, {names.ATTR_CACHE: "prompt"})
+            self.known_prompts.append(prompt)
         return encode_text(self.model, prompt, self.prompts)
 
     def _denoise(self, embeddings: Embeddings, flow_shift: float) -> torch.Tensor:

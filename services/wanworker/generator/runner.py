@@ -3,9 +3,8 @@
 import asyncio
 import contextvars
 import logging
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
 
 from wanworker.generator.checks import check_order
 from wanworker.generator.conditions import Conditions, read_conditions
@@ -13,15 +12,15 @@ from wanworker.generator.control import JobControl
 from wanworker.generator.device_queue import DeviceQueue, Ticket
 from wanworker.generator.engine import Cost, Engine
 from wanworker.generator.errors import JobCancelledError, draining
-from wanworker.generator.registry import Capability, ModelRow, find_row
-from wanworker.generator.request import Event, FileFormat, Order, Queued, Result, Settings
+from wanworker.generator.registry import Capability, find_row
+from wanworker.generator.request import Event, Order, Queued, Result, Settings
 from wanworker.generator.settings import GeneratorSettings
+from wanworker.generator.warm_up import warm_up_orders
 from wanworker.runtime.errors import ExhaustedError
 
 _LOGGER = logging.getLogger("wanworker.generator.runner")
 _STILL_PRIORITY, _VIDEO_PRIORITY = 0, 1
 _RETRY_SECONDS = 5.0
-_WARM_UP_PROMPT = "a red ball on a table"
 
 
 class Runner:
@@ -83,7 +82,7 @@ class Runner:
         await loop.run_in_executor(self._threads, self.engine.load_model, row)
         if self._settings.warm_up_job and Capability.TEXT_TO_IMAGE in row.capabilities:
             try:
-                for order in self._warm_up_orders(row):
+                for order in warm_up_orders(row, self._settings, self.engine):
                     async for _ in self.generate(order):
                         pass
             except ExhaustedError as error:
@@ -134,13 +133,6 @@ class Runner:
         except JobCancelledError:
             # The caller is still here, so it was us: the service stops.
             raise draining() from None
-
-    def _warm_up_orders(self, row: ModelRow) -> Iterator[Order]:
-        """A still; with modules to be compiled for the default clip, also that."""
-        still = Settings(row.name, row.width, row.height, 1, row.fps, 2, row.guidance_scale)
-        yield Order(still, _WARM_UP_PROMPT, "", 0, FileFormat.PNG)
-        if self._settings.compile_modules:
-            yield Order(replace(still, frames=row.frames, steps=1), _WARM_UP_PROMPT, "", 0, FileFormat.MP4)
 
     def _finish(self, control: JobControl, ticket: Ticket) -> None:
         self._controls.discard(control)

@@ -74,6 +74,11 @@ class GeneratorSettings(ServiceSettings):
     warm_up_job: bool = Field(
         True, description="After preloading, make one still of two steps: it warms the device and calibrates estimates."
     )
+    calibrate: bool = Field(
+        True,
+        description="On CUDA, measure the default model's speeds at several sizes before serving, unless the cache "
+        "folder has them: half a minute on a fast card.",
+    )
     admission: bool = Field(True, description="Refuse jobs that by estimate do not fit, instead of trying them.")
     loaded_models: int = Field(1, ge=1, description="Models kept in memory; the one unused for longest goes first.")
     prompt_cache_size: int = Field(64, ge=0, description="Prompt embeddings kept in host memory.")
