@@ -57,10 +57,10 @@ def test_a_cpu_makes_one_still() -> None:
 def test_a_gpu_measures_what_is_not_known_each_with_a_prompt_of_its_own() -> None:
     engine = FakeEngine()
     still, *measured = orders(engine)
-    assert [order.settings for order in measured] == list(calibration_jobs(ROW))
+    assert [order.settings for order in measured] == [job for job in calibration_jobs(ROW) for _ in range(2)]
     assert len({order.prompt for order in measured}) == len(measured)
-    engine.known = [order.settings for order in measured[1:]]
-    assert [order.settings for order in orders(engine)] == [still.settings, measured[0].settings]
+    engine.known = [order.settings for order in measured[2:]]
+    assert [order.settings for order in orders(engine)] == [still.settings, *2 * [measured[0].settings]]
     assert len(orders(engine, calibrate=False)) == 1
 
 

@@ -2,10 +2,10 @@
 
 A speed depends on the size of the piece that is worked on: small ones wait for the host to ask for them (seconds are
 constant, so the pace falls with the size), large ones run at the speed of the arithmetic (the pace is constant).
-Measurements are kept in buckets, sixteen for each doubling of the size, as moving averages over jobs. Between two of
-them the pace is taken on the line through both, size and pace in logarithms, which both regimes are lines in; above
-the largest, on the line through the last two as far as it falls; below the smallest, the pace of the smallest. Before
-anything was measured, priors of the right order of magnitude stand in, marked as such.
+Measurements are kept in buckets, sixteen for each doubling of the size. Between two of them the pace is taken on the
+line through both, size and pace in logarithms, which both regimes are lines in; beyond the ends, the pace of the end.
+What makes a piece slower than it was once (a first time at a size, others' work) counts little by little; what was
+faster counts at once. Before anything was measured, priors of the right order of magnitude stand in, marked as such.
 """
 
 import json
@@ -78,7 +78,8 @@ class CostModel:
         with self._lock:
             buckets = self._speeds.setdefault(_key(model, piece), {})
             before = buckets.get(bucket)
-            buckets[bucket] = measured if before is None else before + _NEWEST_WEIGHT * (measured - before)
+            slower = 0.0 if before is None else max(0.0, measured - before)
+            buckets[bucket] = min(measured, before or measured) + _NEWEST_WEIGHT * slower
 
     def predict(self, model: str, pieces: Sequence[StageWork]) -> Prediction:
         """Seconds for these pieces of work."""
@@ -151,9 +152,8 @@ def _on_the_line(points: Sequence[tuple[float, float]], wanted: float) -> float:
     """The height at `wanted` of the lines between points that are sorted; see the module for what is beyond them."""
     if wanted <= points[0][0] or len(points) == 1:
         return points[0][1]
-    right = next((index for index, (at, _) in enumerate(points) if at >= wanted), len(points) - 1)
+    if wanted >= points[-1][0]:
+        return points[-1][1]
+    right = next(index for index, (at, _) in enumerate(points) if at >= wanted)
     (left_at, left), (right_at, height) = points[right - 1], points[right]
-    slope = (height - left) / (right_at - left_at)
-    if wanted > right_at:
-        slope = min(0.0, max(-1.0, slope))
-    return height + slope * (wanted - right_at)
+    return height + (height - left) / (right_at - left_at) * (wanted - right_at)

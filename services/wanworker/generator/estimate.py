@@ -33,13 +33,14 @@ the largest of:
 - *decoding*: each causal convolution of the decoder keeps the last two frames of its input, of a still the only one
   (`feat_cache`), and the finest level's blocks work on a chunk of `frame_stride` frames, of a still one, in so many
   buffers: 7.75 for clips (8.74 GiB at 720p × 81 in bf16 on an H100, convolutions laid out channels last), 11.4 for
-  stills (4,270 bytes a pixel, before that layout, which makes it less). A finished chunk is turned to bytes once those
+  stills (4,270 bytes a pixel, before that layout, which makes it less), and 8 more if levels have shortcuts (TI2V-5B's
+  autoencoder, 9.1 GiB at 1280 × 704). A finished chunk is turned to bytes once those
   buffers are free, and leaves for the host, so the length of a clip counts for nothing. Tiles are kept to be blended:
   all of theirs while the last one is decoded; and beside them, when they are put together, the rows, the whole clip
   and the whole clip clamped;
-- *encoding*: in the text encoder a layer's attention, as scores, with the position's bias, as probabilities in fp32 and
-  in their own precision: five times heads × tokens² × 4 bytes (0.30 GiB for UMT5-XXL on an H100), beside vectors of the
-  model's width.
+- *encoding*: a layer's attention in the text encoder: scores, the position's bias, their sum, its copy in fp32, the
+  probabilities in fp32 and in the model's precision, 16 × heads × tokens² bytes, beside vectors of the model's width
+  (0.31 GiB for UMT5-XXL; 0.30 on an H100).
 """
 
 from dataclasses import dataclass
@@ -52,9 +53,10 @@ _TILE_STRIDE = 192
 _CACHED_FRAMES = 2
 _CLIP_BUFFERS = 7.75
 _STILL_BUFFERS = 11.4
+_SHORTCUT_BUFFERS = 8
 _TILES_TOGETHER = 3
 _TEXT_HEAD_DIM = 64  # UMT5's, of any size
-_TEXT_SCORES = 5
+_TEXT_SCORE_BYTES = 16
 _LATENT_COPIES = 8
 _UNENCODED_FRAMES = 17
 _FP32 = 4
@@ -168,7 +170,7 @@ def resident_bytes(shape: ModelShape, settings: Settings, dtype_bytes: int) -> i
 
 def encoding_bytes(shape: ModelShape, dtype_bytes: int) -> int:
     """Activations of the text encoder: attention's scores, vectors of its width, the embeddings of both prompts."""
-    scores = _TEXT_SCORES * max(1, shape.text_dim // _TEXT_HEAD_DIM) * shape.prompt_tokens**2 * _FP32
+    scores = _TEXT_SCORE_BYTES * max(1, shape.text_dim // _TEXT_HEAD_DIM) * shape.prompt_tokens**2
     return scores + shape.prompt_tokens * shape.text_dim * dtype_bytes * 14
 
 
@@ -208,4 +210,7 @@ def decoding_bytes(shape: ModelShape, settings: Settings, vae_bytes: int = _FP32
 
 def _decoder_chunk(shape: ModelShape, settings: Settings) -> tuple[int, int, float]:
     """Frames decoded at a time, frames that a convolution keeps, and buffers of the finest level."""
-    return (1, 1, _STILL_BUFFERS) if settings.is_still else (shape.frame_stride, _CACHED_FRAMES, _CLIP_BUFFERS)
+    shortcuts = _SHORTCUT_BUFFERS if shape.vae_residual else 0
+    if settings.is_still:
+        return 1, 1, _STILL_BUFFERS + shortcuts
+    return shape.frame_stride, _CACHED_FRAMES, _CLIP_BUFFERS + shortcuts

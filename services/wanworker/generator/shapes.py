@@ -49,6 +49,8 @@ class ModelShape:
     """Of the autoencoder."""
     image_parameters: int
     """Of the image encoder; 0 without one."""
+    vae_residual: bool = False
+    """True if the decoder's levels have shortcuts beside them (`is_residual`)."""
     transformer_file_bytes: int = 0
     """Length of a single-file transformer, whose weights stay packed as they are there; 0 without one."""
 
@@ -102,6 +104,7 @@ def read_shape(source: Source, row: ModelRow) -> ModelShape:
             text_embedding_parameters=text["vocab_size"] * text["d_model"],
             vae_parameters=count_parameters(source, "vae"),
             image_parameters=count_parameters(source, "image_encoder") if "image_encoder" in names else 0,
+            vae_residual=bool(vae.get("is_residual", False)),
             transformer_file_bytes=0 if source.transformer is None else source.transformer.stat().st_size,
         )
     except KeyError as error:

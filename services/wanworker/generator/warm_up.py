@@ -37,7 +37,9 @@ def warm_up_orders(row: ModelRow, settings: GeneratorSettings, engine: Engine) -
         if not cost.fits or cost.prediction.seconds > _LONGEST_SECONDS:
             _LOGGER.info("Not measured: %d x %d x %d frames", job.width, job.height, job.frames)
             continue
-        yield _order(job, number)
+        # Twice, for the first time at a size warms it up, and the faster one counts.
+        yield _order(job, 2 * number)
+        yield _order(job, 2 * number + 1)
 
 
 def calibration_jobs(row: ModelRow) -> Iterator[Settings]:
