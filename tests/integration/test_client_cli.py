@@ -287,7 +287,7 @@ def test_the_command_is_the_root_of_its_trace(gateway: FakeGateway, address: str
         environment = {**ENVIRONMENT, "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint}
         command = [sys.executable, "-m", "wanworker.client", "generate", "x", "-o", "x.mp4", "--address", address]
         subprocess.run(command, env=environment, cwd=tmp_path, check=True, capture_output=True)
-        spans = list(receiver.spans)
+        spans = receiver.wait_for("wanworker generate")
     assert [(span.service, span.name) for span in spans] == [("wanworker-cli", "wanworker generate")]
     assert len(gateway.metadata) >= 2
     assert all(spans[0].trace_id in str(metadata["traceparent"]) for metadata in gateway.metadata)
