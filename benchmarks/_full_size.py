@@ -227,6 +227,7 @@ def _shape(sizes: Sizes, modules: dict[str, Any]) -> ModelShape:
         vae_multiples=tuple(vae.dim_mult),
         vae_blocks=vae.num_res_blocks + 1,
         vae_patch=vae.patch_size or 1,
+        vae_residual=bool(vae.is_residual),
         stride=vae.scale_factor_spatial,
         frame_stride=vae.scale_factor_temporal,
         transformer_parameters=count("transformer"),

@@ -1,8 +1,8 @@
 """Plain diffusers beside ours at full size on a GPU, estimates beside measurements, and jobs that share the device.
 
 Weights are random and made on the device, in the true configuration of Wan2.1-T2V-1.3B (UMT5-XXL and the whole
-autoencoder included); speed and memory do not depend on their values. No service runs: the generator's engine is called
-in this process, from an order to the bytes of the file.
+autoencoder included); speed and memory do not depend on their values. The generator's real service runs in this
+process.
 
     python -m benchmarks.gpu                        everything; about 20 minutes on an H100
     python -m benchmarks.gpu --part compare --only high-720p --plain-steps 5
@@ -10,21 +10,20 @@ in this process, from an order to the bytes of the file.
     python -m benchmarks.gpu --part share
     python -m benchmarks.gpu --toy                  tiny networks and sizes, any device: tries the script itself
 
-`compare`: each preset at 480p and 720p, five seconds. *plain* is `WanPipeline` on eager torch as its documentation has
-it, fp32 autoencoder, then our encoder of H.264, with the same embeddings; with `--plain-steps N` it does N steps, and
-the rest is reckoned from those (marked ~). The floor is the forward's FLOPs at the device's matmul speed, measured
-first. `predict`: bytes and seconds before each of twelve jobs, and after. `share`: four jobs at once and in turn; a
-still behind four videos. Every table is also printed as JSON, one line each, for plots.
+`compare`: each preset at 480p and 720p, five seconds, and 50 steps at 480p. *ours* is a call to the service over gRPC,
+modules compiled, each size warmed up by a job of one step. *plain* is `WanPipeline` on eager torch as its
+documentation has it, fp32 autoencoder, then our encoder of H.264, with the same embeddings; with `--plain-steps N` it
+does N steps, and the rest is reckoned from those (marked ~). The floor is the forwards' FLOPs at the device's matmul
+speed, measured first. `share`: four calls at once and in turn; a still behind four videos. `predict`: bytes and seconds
+before each of twelve jobs, and after. Every line is also printed as JSON, for `scripts/plot_benchmarks.py`.
 """
 
 import argparse
 import itertools
-import json
-import threading
+import logging
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import mkdtemp
@@ -33,8 +32,12 @@ from typing import Any
 import diffusers
 import torch
 
+from benchmarks._bench import GIB, PROMPT, SIZES, Bench, Row, order, print_rows
 from benchmarks._full_size import ROW, TOY, Sizes, build
+from benchmarks._served import Served
+from benchmarks._sharing import share
 from wanworker.generator.acceleration import lay_out_channels_last
+from wanworker.generator.attention import NATIVE, chosen_attention, use_attention
 from wanworker.generator.conditions import Conditions
 from wanworker.generator.decoding import to_frames
 from wanworker.generator.engine import Engine
@@ -42,30 +45,24 @@ from wanworker.generator.estimate import forward_flops
 from wanworker.generator.loading import LoadedModel
 from wanworker.generator.muxing import encode_video
 from wanworker.generator.pipelines import new_scheduler
-from wanworker.generator.request import Event, FileFormat, Memory, Order, Result, Settings, Stage
+from wanworker.generator.request import Memory, Settings, Speed, Stage, StageSeconds
 from wanworker.generator.settings import GeneratorSettings
 from wanworker.generator.warm_up import warm_up_orders
 
 _DIFFUSERS: Any = diffusers
 PRESETS = {"fast": (5.0, 15, 12), "balanced": (6.5, 20, 14), "high": (7.5, 25, 16)}
-SIZES = {"480p": (832, 480), "720p": (1280, 720)}
+"""Guidance scale, denoising steps and frames a second."""
+COMPARED = {
+    **{f"{preset}-{size}": (SIZES[size], *values) for preset, values in PRESETS.items() for size in SIZES},
+    "50-steps-480p": (SIZES["480p"], 5.0, 50, 16),  # as Wan's own examples have it
+}
+CUTOFF = 0.4
+"""Share of the steps without guidance in the row that trades quality for speed."""
 PREDICTED = [
     (size, frames, tiled, evicted)
     for size in ((832, 480), (1280, 720), (1920, 1088))
     for frames, tiled, evicted in ((1, False, False), (33, False, True), (81, False, False), (81, True, True))
 ]
-PROMPT = "A red fox runs through fresh snow, morning light, slow pan"
-GIB = 2**30
-
-
-@dataclass(frozen=True)
-class Row:
-    """A line of a table."""
-
-    name: str
-    """Which job."""
-    values: dict[str, float | str]
-    """Columns, in order."""
 
 
 def main() -> None:
@@ -74,111 +71,109 @@ def main() -> None:
     if not options.toy and not torch.cuda.is_available():
         print("skipped: this needs a CUDA device (try --toy without one)")
         return
-    engine = _engine(options)
-    device = engine.device
-    print(f"{device.label}, torch {torch.__version__}, diffusers {_DIFFUSERS.__version__}, toy={options.toy}")
-    model = build(device, TOY if options.toy else Sizes())
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("wanworker.generator.attention").setLevel(logging.INFO)
+    settings = _settings(options)
+    engine = Engine(settings)
+    model = build(engine.device, TOY if options.toy else Sizes())
     engine.adopt(model)
-    print(f"weights {model.resident_bytes() / GIB:.2f} GiB, plan: {model.plan.name}")
-    _run(engine, _order(_job(options, (832, 480), 5, steps=2)))  # warms up
-    for name, part in (("compare", _compare), ("predict", _predict), ("share", _share)):
-        if options.part in ("all", name):
-            _print(name, part(engine, model, options))
+    print_rows("machine", iter([_machine(engine, model, options)]))
+    with Served(engine, settings) as served:
+        bench = Bench(engine, model, served, options)
+        bench.run(bench.job((832, 480), 5, steps=2))  # warms up
+        for name, part in (("compare", _compare), ("share", share), ("predict", _predict)):
+            if options.part in ("all", name):
+                print_rows(name, part(bench))
+
+
+def _machine(engine: Engine, model: LoadedModel, options: argparse.Namespace) -> Row:
+    values: dict[str, float | str] = {
+        "torch": str(torch.__version__),
+        "diffusers": _DIFFUSERS.__version__,
+        "attention": chosen_attention(),
+        "modules": "eager" if options.eager else "compiled",
+        "matmul TFLOP/s": _matmul_flops(engine) / 1e12,
+        "weights GiB": model.resident_bytes() / GIB,
+        "plan": model.plan.name,
+    }
+    return Row(engine.device.label + (", toy" if options.toy else ""), values)
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", choices=["all", "compare", "predict", "share"], default="all")
-    parser.add_argument("--only", default="", help="of compare: names that contain this, such as high-720p")
+    parser.add_argument("--only", default="", help="of compare: names that contain this, such as high-720p, or 480p")
     parser.add_argument("--plain-steps", type=int, default=0, help="steps of the plain side; 0: all, -1: no plain side")
-    parser.add_argument("--compile", action="store_true", help="compile modules on our side")
+    parser.add_argument("--eager", action="store_true", help="compile nothing on our side either")
     parser.add_argument("--vae", choices=["auto", "float32", "bfloat16"], default="auto")
-    parser.add_argument("--attention", choices=["auto", "native", "cudnn"], default="auto")
+    parser.add_argument("--attention", choices=["auto", "native", "cudnn", "flash4"], default="auto")
     parser.add_argument("--memory", type=int, help="GiB of the device that may be used, to play a smaller card")
     parser.add_argument("--toy", action="store_true")
     return parser.parse_args()
 
 
-def _engine(options: argparse.Namespace) -> Engine:
+def _settings(options: argparse.Namespace) -> GeneratorSettings:
     values: dict[str, Any] = {
+        "port": 0,
         "cache_dir": Path(mkdtemp(prefix="wanworker-bench-")),
-        "device": "auto",
         "vae_dtype": options.vae,
         "attention": options.attention,
-        "compile_modules": options.compile,
+        "compile_modules": not options.eager,
         "memory_budget_bytes": options.memory * GIB if options.memory else None,
         "default_model": ROW.name,
+        "preload": False,
         "admission": False,
+        "drain_pause_seconds": 0.0,
     }
-    return Engine(GeneratorSettings(**values))
+    return GeneratorSettings(**values)
 
 
-def _job(options: argparse.Namespace, size: tuple[int, int], frames: int, **changes: Any) -> Settings:
-    """A job; a toy's is a thirteenth as wide and high, and at most nine frames long."""
-    if options.toy:
-        size, frames = (max(16, size[0] // 208 * 16), max(16, size[1] // 208 * 16)), min(frames, 9)
-    return replace(Settings(ROW.name, *size, frames, 16, 25, 5.0), **changes)
+def _compare(bench: Bench) -> Iterator[Row]:
+    model, options = bench.model, bench.options
+    speed = _matmul_flops(bench.engine)
+    for name, (size, guidance, steps, fps) in COMPARED.items():
+        if options.only not in name:
+            continue
+        frames = 4 * round(5 * fps / 4) + 1
+        settings = bench.job(size, frames, guidance_scale=guidance, steps=steps, fps=fps)
+        flops = forward_flops(model.shape, settings)
+        if not options.eager:
+            bench.run(replace(settings, steps=1))  # compiles for the size
+        sides = {"ours": (settings, partial(_ours, bench))}
+        if name.startswith("high"):
+            unguided = replace(settings, speed=Speed(guidance_cutoff=CUTOFF))
+            sides[f"ours, {CUTOFF:.0%} of the steps without guidance"] = unguided, partial(_ours, bench)
+        if options.plain_steps >= 0:
+            sides["plain"] = settings, partial(_plain, bench)
+        for side, (asked, measure) in sides.items():
+            measured = measure(asked)
+            forward = float(measured["denoise s"]) / asked.forwards
+            beside = 100 * (1 - float(measured["denoise s"]) / float(measured["end to end s"]))
+            speeds = {"forward s": forward, "TFLOP/s": flops / forward / 1e12}
+            floor = flops * asked.forwards / speed
+            yield Row(f"{name} {side}", {**speeds, **measured, "not denoising %": beside, "floor s": floor})
 
 
-def _order(settings: Settings, seed: int = 1) -> Order:
-    return Order(settings, PROMPT, "", seed, FileFormat.PNG if settings.is_still else FileFormat.MP4)
-
-
-def _run(engine: Engine, order: Order, emit: Callable[[Event], None] = lambda _: None, priority: int = 1) -> Result:
-    return engine.generate(order, Conditions(), engine.control(emit, priority))
-
-
-def _compare(engine: Engine, model: LoadedModel, options: argparse.Namespace) -> Iterator[Row]:
-    speed = _matmul_flops(engine)
-    print(f"matmul: {speed / 1e12:.0f} TFLOP/s")
-    for preset, (guidance, steps, fps) in PRESETS.items():
-        for size_name, size in SIZES.items():
-            name = f"{preset}-{size_name}"
-            if options.only not in name:
-                continue
-            frames = 4 * round(5 * fps / 4) + 1
-            steps_here = min(steps, 3) if options.toy else steps
-            settings = _job(options, size, frames, guidance_scale=guidance, steps=steps_here, fps=fps)
-            flops = forward_flops(model.shape, settings)
-            floor = flops * settings.forwards / speed
-            if options.compile:
-                _run(engine, _order(replace(settings, steps=1)))  # compiles for the size
-            sides = {"ours": partial(_ours, engine, settings)}
-            if options.plain_steps >= 0:
-                sides["plain"] = partial(_plain, engine, model, settings, options.plain_steps)
-            for side, measure in sides.items():
-                measured = measure()
-                forward = float(measured["denoise s"]) / settings.forwards
-                tflops = flops / forward / 1e12
-                yield Row(f"{name} {side}", {"forward s": forward, "TFLOP/s": tflops, **measured, "floor s": floor})
-
-
-def _ours(engine: Engine, settings: Settings) -> dict[str, float | str]:
-    engine._prompts.clear()
-    first: list[float] = []
-    began = time.perf_counter()
-
-    def heard(_: Event) -> None:
-        if not first:
-            first.append(time.perf_counter() - began)
-
-    result = _run(engine, _order(settings), heard)
-    whole = time.perf_counter() - began
-    seconds = {each.stage: each.seconds for each in result.stages}
+def _ours(bench: Bench, settings: Settings) -> dict[str, float | str]:
+    """Through the service: from the request to the last byte of the file."""
+    bench.engine._prompts.clear()
+    made = bench.served.generate(order(settings))
     return {
-        "denoise s": seconds[Stage.DENOISING],
-        "decode s": seconds[Stage.DECODING],
-        "encode s": seconds[Stage.ENCODING_TEXT],
-        "mux s": seconds[Stage.MUXING],
-        "end to end s": whole,
-        "first event s": first[0],
-        "peak GiB": result.peak_memory_bytes / GIB,
+        "denoise s": made.stages[Stage.DENOISING],
+        "decode s": made.stages[Stage.DECODING],
+        "encode s": made.stages[Stage.ENCODING_TEXT],
+        "mux s": made.stages[Stage.MUXING],
+        "end to end s": made.seconds,
+        "first progress s": made.first_progress_seconds,
+        "peak GiB": made.peak_bytes / GIB,
+        "file MB": len(made.file) / 1e6,
     }
 
 
-def _plain(engine: Engine, model: LoadedModel, settings: Settings, most_steps: int) -> dict[str, float | str]:
+def _plain(bench: Bench, settings: Settings) -> dict[str, float | str]:
     """`WanPipeline` as it comes: eager blocks, torch's own attention, an fp32 autoencoder, everything resident."""
-    device, vae = engine.device, model.vae
+    model, most_steps = bench.model, bench.options.plain_steps
+    device, vae = bench.engine.device, model.vae
     model.ensure_text_encoder()
     dtype, steps = vae.dtype, min(most_steps or settings.steps, settings.steps)
     names = ("tokenizer", "text_encoder", "transformer", "vae")
@@ -210,7 +205,7 @@ def _plain(engine: Engine, model: LoadedModel, settings: Settings, most_steps: i
             peak = device.peak_bytes()
             frames = to_frames(video)
             before_mux = time.perf_counter()
-            encode_video(frames, settings.fps, engine._encoder, lambda _: None)
+            encode_video(frames, settings.fps, bench.engine._encoder, lambda _: None)
             mux = time.perf_counter() - before_mux
     finally:
         vae.to(dtype)
@@ -223,13 +218,13 @@ def _plain(engine: Engine, model: LoadedModel, settings: Settings, most_steps: i
         "encode s": encode,
         "mux s": mux,
         "end to end s": encode + denoise + decode + mux,
-        "first event s": sign or "-",
+        "first progress s": sign or "-",
         "peak GiB": peak / GIB,
     }
 
 
 class _eager:  # noqa: N801 - read as a statement
-    """The model without what our side compiles and lays out. Attention is whatever this torch takes."""
+    """The model without what our side compiles, lays out and puts in the place of torch's own attention."""
 
     def __init__(self, model: LoadedModel) -> None:
         self._vae = model.vae
@@ -237,33 +232,38 @@ class _eager:  # noqa: N801 - read as a statement
         self._compiled = [(each, each._compiled_call_impl) for each in modules]
 
     def __enter__(self) -> None:
+        self._attention = use_attention(NATIVE)
         for module, _ in self._compiled:
             module._compiled_call_impl = None
         for parameter in self._vae.parameters():
             parameter.data = parameter.data.contiguous()
 
     def __exit__(self, *_: object) -> None:
+        use_attention(self._attention)
         for module, compiled in self._compiled:
             module._compiled_call_impl = compiled
         if self._vae.device.type == "cuda":
             lay_out_channels_last(self._vae)
 
 
-def _predict(engine: Engine, model: LoadedModel, options: argparse.Namespace) -> Iterator[Row]:
-    """What is known before each job, from those of warming up and those before it, and what it then took."""
-    for order in warm_up_orders(ROW, engine._settings, engine):
-        _run(engine, order)
+def _predict(bench: Bench) -> Iterator[Row]:
+    """What is known before the first job of each size, from those of warming up and of other sizes, and what it took.
+
+    What is timed is the second job of the size, for the first loads kernels: that matters to jobs below a second.
+    """
+    engine, model = bench.engine, bench.model
+    for each in warm_up_orders(ROW, engine._settings, engine):
+        engine.generate(each, Conditions(), engine.control(lambda _: None))
     for size, frames, tiled, evicted in PREDICTED:
         memory = Memory(tiled_decode=tiled, evict_text_encoder=evicted, free_caches=True)
-        settings = _job(options, size, frames, steps=3, memory=memory)
+        settings = bench.job(size, frames, steps=3, memory=memory)
         name = f"{size[0]}x{size[1]}x{frames}{' tiled' if tiled else ''}{' evicted' if evicted else ''}"
-        # Every job is to encode its text, and to find the encoder where the plan has it.
-        engine._prompts.clear()
-        model.ensure_text_encoder()
-        model.rest_text_encoder()
+        _forget_text(engine, model)
         cost = engine.cost(settings)
         try:
-            result = _run(engine, _order(settings))
+            bench.run(replace(settings, steps=1))  # loads the kernels for the size
+            _forget_text(engine, model)
+            result = bench.run(settings)
         except Exception as error:  # a table with a hole says more than none
             yield Row(
                 name, {"predicted GiB": cost.needed_bytes / GIB, "failed": f"{type(error).__name__}: {error}"[:60]}
@@ -280,59 +280,21 @@ def _predict(engine: Engine, model: LoadedModel, options: argparse.Namespace) ->
                 "predicted s": cost.prediction.seconds,
                 "took s": seconds,
                 "time off by %": 100 * (cost.prediction.seconds / seconds - 1),
+                **_stages("predicted", cost.prediction.stages),
+                **_stages("took", result.stages),
             },
         )
 
 
-def _share(engine: Engine, _: LoadedModel, options: argparse.Namespace) -> Iterator[Row]:
-    settings = _job(options, (832, 480), 33, steps=6)
-    orders = [_order(settings, seed) for seed in range(4)]
-    _run(engine, orders[0])
-    began = time.perf_counter()
-    alone = [_run(engine, order).file for order in orders]
-    in_turn = time.perf_counter() - began
-    with ThreadPoolExecutor(4) as pool:
-        began = time.perf_counter()
-        together = list(pool.map(lambda order: _run(engine, order).file, orders))
-        at_once = time.perf_counter() - began
-    yield Row("four 480p x 33, 6 steps", {"in turn s": in_turn, "at once s": at_once, "ratio": at_once / in_turn})
-    yield Row("the same bytes", {"of four": sum(one == other for one, other in zip(alone, together, strict=True))})
-    yield _still_behind_videos(engine, options)
+def _stages(name: str, stages: Iterable[StageSeconds]) -> dict[str, str]:
+    return {f"{name}, s by stage": " ".join(f"{each.stage.name.lower()}={each.seconds:.3g}" for each in stages)}
 
 
-def _still_behind_videos(engine: Engine, options: argparse.Namespace) -> Row:
-    still = _order(_job(options, SIZES["720p"], 1, steps=25))
-    _run(engine, still, priority=0)
-    began = time.perf_counter()
-    _run(engine, still, priority=0)
-    alone = time.perf_counter() - began
-    videos = [_order(_job(options, SIZES["720p"], 81, steps=6), seed) for seed in range(4)]
-    controls = [engine.control(lambda _: None, 1) for _ in videos]
-    stepping = threading.Event()
-    step_seconds: list[float] = []
-
-    def heard(event: Event) -> None:
-        if getattr(event, "step", 0) == 1:
-            stepping.set()
-
-    first = _run(engine, replace(videos[0], settings=replace(videos[0].settings, steps=2)))
-    step_seconds.append(next(each.seconds for each in first.stages if each.stage is Stage.DENOISING) / 2)
-    controls[0] = engine.control(heard, 1)
-    with ThreadPoolExecutor(5) as pool:
-        running = [
-            pool.submit(engine.generate, order, Conditions(), control)
-            for order, control in zip(videos, controls, strict=True)
-        ]
-        stepping.wait()
-        began = time.perf_counter()
-        _run(engine, still, priority=0)
-        took = time.perf_counter() - began
-        for control in controls:
-            control.cancel()
-        for each in running:
-            each.exception()
-    bar = 2 * step_seconds[0] + 1.2 * alone
-    return Row("720p still behind four 720p videos", {"alone s": alone, "behind s": took, "bar s": bar})
+def _forget_text(engine: Engine, model: LoadedModel) -> None:
+    """The next job is to encode its text, and to find the encoder where the plan has it."""
+    engine._prompts.clear()
+    model.ensure_text_encoder()
+    model.rest_text_encoder()
 
 
 def _matmul_flops(engine: Engine) -> float:
@@ -349,18 +311,6 @@ def _matmul_flops(engine: Engine) -> float:
         ended.wait()
         best = min(best, ended.seconds_since(began) / 10)
     return 2 * size**3 / best
-
-
-def _print(part: str, rows: Iterator[Row]) -> None:
-    print(f"\n{part}")
-    for row in rows:
-        cells = (f"{key} {_cell(value)}" for key, value in row.values.items())
-        print(f"  {row.name:34}  " + "  ".join(cells), flush=True)
-        print("  " + json.dumps({"part": part, "name": row.name, **row.values}), flush=True)
-
-
-def _cell(value: float | str) -> str:
-    return value if isinstance(value, str) else f"{value:.3g}" if abs(value) < 10 else f"{value:.1f}"
 
 
 if __name__ == "__main__":

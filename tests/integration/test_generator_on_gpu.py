@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 import torch
 
+from wanworker.generator.attention import CUDNN, FLASH_4, attention_by
 from wanworker.generator.conditions import Conditions
 from wanworker.generator.device import Device
 from wanworker.generator.engine import Engine
+from wanworker.generator.offloading import OffloadedModule
 from wanworker.generator.request import FileFormat, Memory, Order, Settings
 from wanworker.generator.settings import GeneratorSettings
 from wanworker.runtime.errors import ExhaustedError
@@ -103,6 +105,47 @@ def test_four_at_once_are_what_they_are_alone(tmp_path: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
         for _ in range(3):
             assert list(pool.map(lambda each: make(on, each), orders)) == alone
+
+
+@pytest.mark.parametrize("backend", [CUDNN, FLASH_4])
+def test_attention_by_other_kernels_is_the_same(backend: str) -> None:
+    if backend == FLASH_4:
+        pytest.importorskip("flash_attn.cute", reason="FlashAttention-4 is not installed")
+    # As the transformer has it: tokens before heads, and as many keys as tokens, or those of a prompt.
+    query, key, value = (torch.randn(1, each, 4, 128, device="cuda").bfloat16() for each in (300, 200, 200))
+
+    def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        query, key, value = (each.transpose(1, 2) for each in (query, key, value))  # to heads before tokens
+        return torch.nn.functional.scaled_dot_product_attention(query, key, value).transpose(1, 2)
+
+    with torch.no_grad():
+        expected = attend(query, key, value)
+        with attention_by(backend, strictly=True):
+            torch.testing.assert_close(attend(query, key, value), expected, atol=2e-2, rtol=2e-2)
+            torch.testing.assert_close(torch.compile(attend)(query, key, value), expected, atol=2e-2, rtol=2e-2)
+        with attention_by(backend):  # what these kernels cannot do goes to others: wide heads, masks, fp32
+            for shape, dtype in (((1, 1, 64, 384), torch.bfloat16), ((1, 2, 64, 64), torch.float32)):
+                wide = torch.randn(shape, device="cuda", dtype=dtype)
+                mask = torch.zeros(64, 64, device="cuda", dtype=dtype)
+                result = torch.nn.functional.scaled_dot_product_attention(wide, wide, wide, attn_mask=mask)
+                assert torch.isfinite(result).all()
+    torch.testing.assert_close(attend(query, key, value), expected, atol=0, rtol=0)
+
+
+def test_an_offloaded_module_leaves_the_device_and_comes_back_the_same() -> None:
+    module = torch.nn.Linear(4096, 4096, bias=False, device="cuda").requires_grad_(False)
+    inputs = torch.randn(2, 4096, device="cuda")
+    expected, before = module(inputs), torch.cuda.memory_allocated()
+    offloaded = OffloadedModule(module, torch.device("cuda"))
+    home = module.weight
+    assert home.is_pinned()
+    assert torch.cuda.memory_allocated() <= before - 4096**2 * 4
+    for _ in range(2):
+        offloaded.fetch()
+        assert torch.equal(module(inputs), expected)
+        offloaded.rest()
+        assert torch.cuda.memory_allocated() <= before - 4096**2 * 4
+    assert module.weight.data_ptr() == home.data_ptr()
 
 
 def test_an_error_of_the_device_is_not_taken_for_a_lack_of_memory() -> None:

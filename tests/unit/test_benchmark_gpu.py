@@ -17,6 +17,8 @@ def test_toy(part: str, rows: list[str], capsys: pytest.CaptureFixture[str], mon
     monkeypatch.setattr(sys, "argv", ["gpu", "--toy", "--part", part, "--only", "fast-480p"])
     gpu.main()
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.lstrip().startswith("{")]
+    machine = lines.pop(0)
+    assert (machine["part"], machine["attention"], machine["name"]) == ("machine", "native", "cpu, toy")
     assert all(line["part"] == part and "failed" not in line for line in lines)
     assert {line["name"] for line in lines} >= set(rows)
     if part == "predict":

@@ -107,27 +107,6 @@ def test_layout_and_compiled_norms_leave_a_decoding_alone() -> None:
     assert all(each.is_contiguous(memory_format=torch.channels_last_3d) for each in convolutions)
 
 
-def test_the_faster_attention_is_taken_only_if_it_agrees(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(acceleration, "_PROBE_TOKENS", 32)
-    device = Device("cpu")
-    assert acceleration.fastest_attention(device) == "native"  # the CPU has no cuDNN, and says so
-
-    class FakeCudnn:
-        """cuDNN's place, taken by torch's own kernel."""
-
-        def __init__(self, _: object) -> None: ...
-        def __enter__(self) -> None: ...
-        def __exit__(self, *_: object) -> None: ...
-
-    monkeypatch.setattr(acceleration, "sdpa_kernel", FakeCudnn)
-    seconds = iter([2.0, 1.0, 1.0, 2.0, 2.0, 1.0])
-    monkeypatch.setattr(acceleration, "_seconds", lambda *_: next(seconds))
-    assert acceleration.fastest_attention(device) == "cudnn"
-    assert acceleration.fastest_attention(device) == "native"
-    monkeypatch.setattr(acceleration, "_CLOSE", -1.0)
-    assert acceleration.fastest_attention(device) == "native"
-
-
 def test_the_autoencoder_may_run_in_bf16() -> None:
     engine = Engine(generator_settings(vae_dtype="bfloat16"))
     order = Order(Settings("demo", 64, 48, 5, 16, 2, 4.0), "a ball", "", 1, FileFormat.MP4)

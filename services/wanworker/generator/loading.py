@@ -14,6 +14,7 @@ from transformers.utils import logging as transformers_logging
 
 from wanworker.generator.device import Device, is_out_of_memory
 from wanworker.generator.errors import model_broken
+from wanworker.generator.offloading import OffloadedModule
 from wanworker.generator.plans import PLANS, MemoryPlan
 from wanworker.generator.previews import LatentRgb, read_latent_rgb
 from wanworker.generator.registry import ModelRow, PipelineKind
@@ -53,6 +54,8 @@ class LoadedModel:
     """Map for previews, if the checkpoint brings one."""
     plan: MemoryPlan = PLANS[0]
     """How it lies in the device's memory."""
+    offloaded: OffloadedModule | None = None
+    """The text encoder, once the plan had it wait in main memory."""
     text_lock: threading.RLock = field(default_factory=threading.RLock)
     """Held while the text encoder is used, loaded or dropped."""
     block_caches: dict[str, BlockCache] = field(init=False)
@@ -83,24 +86,33 @@ class LoadedModel:
         return sum(tensor.numel() * tensor.element_size() for tensor in self.weights())
 
     def evict_text_encoder(self) -> None:
-        """Forgets the text encoder; `ensure_text_encoder` brings it back."""
+        """Frees the device's memory of the text encoder; `ensure_text_encoder` brings it back.
+
+        From main memory, where the plan has it wait there; else from its file, and main memory is free too.
+        """
         with self.text_lock:
-            self.modules["text_encoder"] = None
+            if self.plan.offload_text_encoder:
+                self.rest_text_encoder()
+            else:
+                self.modules["text_encoder"] = self.offloaded = None
         self.device.free_caches()
 
     def rest_text_encoder(self) -> None:
         """Puts the text encoder where the plan wants it between prompts."""
         with self.text_lock:
-            if self.plan.offload_text_encoder and self.modules["text_encoder"] is not None:
-                self.modules["text_encoder"].to("cpu")
+            if not self.plan.offload_text_encoder or self.modules["text_encoder"] is None:
+                return
+            if self.offloaded is None:
+                self.offloaded = OffloadedModule(self.modules["text_encoder"], self.device.torch)
+            self.offloaded.rest()
 
     def ensure_text_encoder(self) -> None:
         """Brings the text encoder back if it was evicted or offloaded."""
         with self.text_lock:
             if self.modules["text_encoder"] is None:
                 self.modules["text_encoder"] = _read_text_encoder(self.source, self.device)
-            else:
-                self.modules["text_encoder"].to(self.device.torch)
+            elif self.offloaded is not None and not self.offloaded.present:
+                self.offloaded.fetch()
 
 
 def load(row: ModelRow, source: Source, device: Device) -> LoadedModel:

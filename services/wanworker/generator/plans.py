@@ -6,8 +6,8 @@ allocator's gaps. The first good one in the table is taken, so the fastest; if n
 what does not fit.
 
 For Wan2.1-T2V-1.3B (2.8 GB transformer, 11.4 GB text encoder in bf16) that means: all resident from 48 GB, the text
-encoder offloaded between prompts on 24 GB. Offloading moves it to main memory and back, which takes about half a second
-on PCIe 4, and nothing for prompts whose embeddings are cached.
+encoder offloaded between prompts on 24 GB. Then it is copied from main memory once a job, and not at all for prompts
+whose embeddings are cached; see `offloading`.
 """
 
 from collections.abc import Iterator

@@ -1,9 +1,10 @@
 """The generator's settings; prefix `WANWORKER_GENERATOR_`."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from wanworker.runtime.settings import ServiceSettings
@@ -48,8 +49,10 @@ class GeneratorSettings(ServiceSettings):
     vae_dtype: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="Precision of the autoencoder; `auto` is bf16 on CUDA and fp32 elsewhere."
     )
-    attention: Literal["auto", "native", "cudnn"] = Field(
-        "auto", description="Attention kernels on CUDA; `auto` times cuDNN's against torch's own and takes the faster."
+    attention: Literal["auto", "native", "cudnn", "flash4"] = Field(
+        "auto",
+        description="Attention kernels on CUDA: torch's own choice, cuDNN's, or FlashAttention-4 (the extra `flash`); "
+        "`auto` times those that are there and takes the fastest.",
     )
     compile_modules: bool = Field(
         False,
@@ -89,3 +92,17 @@ class GeneratorSettings(ServiceSettings):
     encoder_preset: Literal["ultrafast", "veryfast", "fast", "medium", "slow"] = Field(
         "fast", description="x264's trade of time for size."
     )
+
+    @field_validator("attention")
+    @classmethod
+    def _installed(cls, attention: str) -> str:
+        if attention == "flash4" and not _has_flash_attention_4():
+            raise ValueError("flash4 needs the package flash-attn-4, which the extra `flash` of wanworker brings")
+        return attention
+
+
+def _has_flash_attention_4() -> bool:
+    try:
+        return find_spec("flash_attn.cute") is not None
+    except ModuleNotFoundError:  # no flash_attn at all
+        return False
