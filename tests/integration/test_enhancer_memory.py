@@ -1,45 +1,16 @@
 """What an evict request frees, measured on a process of its own with a model large enough to be seen."""
 
 import asyncio
-import os
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import grpc.aio
 import pytest
 
 from benchmarks._random_qwen import Shape, build
 from tests.support.enhancer import DEMO_MODEL, completed, enhance, first_delta, kinds, request, status, until_idle
-from tests.support.otlp import free_port
-from wanworker.v1 import enhancer_pb2 as pb
-from wanworker.v1 import enhancer_pb2_grpc as pb_grpc
+from tests.support.enhancer_process import RunningEnhancer, running_enhancer
 
 SHAPE = Shape(layers=1, width=896, ffn=1024, heads=14, kv_heads=2)
-
-
-@dataclass(frozen=True)
-class Running:
-    """An enhancer's process."""
-
-    stub: Any
-    process: subprocess.Popen[bytes]
-    model: Path
-
-    @property
-    def resident_bytes(self) -> int:
-        return int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-    @property
-    def mapped(self) -> bool:
-        return str(self.model) in Path(f"/proc/{self.process.pid}/maps").read_text()
-
-    async def unload(self) -> bool:
-        return bool((await self.stub.Unload(pb.UnloadRequest())).unloaded)
 
 
 @pytest.fixture(scope="module")
@@ -49,37 +20,20 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     path.unlink()
 
 
-@contextmanager
-def enhancer(model: Path, port: int, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    chosen = {"PORT": port, "MODEL_PATH": model, "THREADS": 1, "CACHE_ENTRIES": 0, "DRAIN_PAUSE_SECONDS": 0}
-    environment = os.environ | {f"WANWORKER_ENHANCER_{name}": str(value) for name, value in chosen.items()}
-    command = [sys.executable, "-m", "wanworker.enhancer"]
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
-        try:
-            yield process
-        finally:
-            process.terminate()
-            process.wait(30)
-
-
 @pytest.fixture
-async def running(model: Path, tmp_path: Path) -> AsyncIterator[Running]:
-    port = free_port()
-    with enhancer(model, port, tmp_path / "log") as process:
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-            await asyncio.wait_for(channel.channel_ready(), 60)
-            yield Running(pb_grpc.EnhancerServiceStub(channel), process, model)
+async def running(model: Path, tmp_path: Path) -> AsyncIterator[RunningEnhancer]:
+    async with running_enhancer(model, tmp_path / "log") as process:
+        yield process
 
 
-def assert_free(running: Running, empty: int) -> None:
+def assert_free(running: RunningEnhancer, empty: int) -> None:
     """The memory is as it was before a model was loaded, but for a fifth of the model's size: libraries and modules
     that came with the first prompt stay, a vocabulary (33 MB) does not."""
     assert not running.mapped
     assert running.resident_bytes < empty + running.model.stat().st_size / 5
 
 
-async def test_evicted_memory_is_free_and_the_next_prompt_brings_it_back(running: Running) -> None:
+async def test_evicted_memory_is_free_and_the_next_prompt_brings_it_back(running: RunningEnhancer) -> None:
     empty, size = running.resident_bytes, running.model.stat().st_size
     texts = []
     for _ in range(3):
@@ -94,7 +48,7 @@ async def test_evicted_memory_is_free_and_the_next_prompt_brings_it_back(running
     assert len(set(texts)) == 1
 
 
-async def test_evicted_while_a_prompt_is_written(running: Running) -> None:
+async def test_evicted_while_a_prompt_is_written(running: RunningEnhancer) -> None:
     empty = running.resident_bytes
     call = running.stub.Enhance(request(max_tokens=60))
     await first_delta(call)
@@ -105,7 +59,7 @@ async def test_evicted_while_a_prompt_is_written(running: Running) -> None:
     assert (await completed(running.stub)).completion_tokens == 16
 
 
-async def test_evicted_while_the_model_is_loaded(running: Running) -> None:
+async def test_evicted_while_the_model_is_loaded(running: RunningEnhancer) -> None:
     empty = running.resident_bytes
     call = running.stub.Enhance(request())
     async for response in call:
@@ -117,7 +71,7 @@ async def test_evicted_while_the_model_is_loaded(running: Running) -> None:
     assert_free(running, empty)
 
 
-async def test_evicted_after_a_prompt_that_was_given_up(running: Running) -> None:
+async def test_evicted_after_a_prompt_that_was_given_up(running: RunningEnhancer) -> None:
     empty = running.resident_bytes
     call = running.stub.Enhance(request(max_tokens=1000))
     await first_delta(call)

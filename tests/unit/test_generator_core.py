@@ -24,6 +24,7 @@ from wanworker.generator.loading import LoadedModel, load
 from wanworker.generator.memory import MemoryBudget
 from wanworker.generator.muxing import EncoderOptions, crop_centre, encode_still, encode_video
 from wanworker.generator.pipelines import new_pipeline, resolve_flow_shift
+from wanworker.generator.plans import PLANS
 from wanworker.generator.previews import LatentRgb, LatentRgbFit, make_preview, parse_latent_rgb, read_latent_rgb
 from wanworker.generator.reference_image import read_reference_image
 from wanworker.generator.registry import find_row
@@ -164,6 +165,21 @@ class TestLoading:
         model.evict_text_encoder()
         assert model.modules["text_encoder"] is None
         assert torch.equal(embeddings(model).positive, before)
+
+    def test_an_offloaded_text_encoder_waits_in_main_memory_also_when_evicted(self) -> None:
+        model = loaded()
+        before, weight = embeddings(model).positive, next(model.modules["text_encoder"].parameters())
+        model.plan = PLANS[1]
+        for rest in (model.rest_text_encoder, model.evict_text_encoder):
+            rest()
+            assert model.modules["text_encoder"] is not None
+            assert model.offloaded is not None
+            assert not model.offloaded.present
+            at_home = weight.data_ptr()
+            assert torch.equal(embeddings(model).positive, before)
+            assert model.offloaded.present
+            rest()
+            assert weight.data_ptr() == at_home  # nothing was copied back
 
     def test_nothing_else_is_read_again(self, model: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
         def refuse(*_: object, **__: object) -> None:

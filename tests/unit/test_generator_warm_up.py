@@ -50,7 +50,7 @@ def test_every_calibration_job_may_be_asked_for(row: Any) -> None:
 
 
 def test_a_cpu_makes_one_still() -> None:
-    (order,) = orders(FakeEngine(is_cuda=False))
+    (order,) = orders(FakeEngine(is_cuda=False), compile_modules=True)
     assert order.settings.is_still
 
 
@@ -70,5 +70,5 @@ def test_what_does_not_fit_or_takes_too_long_is_left_out() -> None:
 
 
 def test_modules_to_be_compiled_are_compiled_for_the_default_clip() -> None:
-    _, clip = orders(FakeEngine(is_cuda=False), compile_modules=True)
+    _, clip = orders(FakeEngine(), compile_modules=True, calibrate=False)
     assert (clip.settings.width, clip.settings.height, clip.settings.frames) == (ROW.width, ROW.height, ROW.frames)

@@ -22,7 +22,7 @@ from wanworker.generator.request import Stage, StageSeconds
 
 _LOGGER = logging.getLogger("wanworker.generator.costs")
 _NEWEST_WEIGHT = 0.3
-_VERSION = 2
+_VERSION = 3
 _BUCKETS_A_DOUBLING = 16
 
 # Work a second of a device never measured: FLOPs, bytes (loading) or pixels (muxing).
@@ -83,13 +83,14 @@ class CostModel:
 
     def predict(self, model: str, pieces: Sequence[StageWork]) -> Prediction:
         """Seconds for these pieces of work."""
-        stages, measured = [], True
+        stages: dict[Stage, float] = {}
+        measured = True
         for piece in pieces:
             pace = self._pace(model, piece)
             measured = measured and (pace is not None or piece.stage is Stage.LOADING_MODEL)
             seconds = piece.amount * (pace if pace is not None else 1 / self._priors[piece.stage])
-            stages.append(StageSeconds(piece.stage, seconds))
-        return Prediction(tuple(stages), measured)
+            stages[piece.stage] = stages.get(piece.stage, 0.0) + seconds
+        return Prediction(tuple(StageSeconds(*each) for each in stages.items()), measured)
 
     def knows(self, model: str, pieces: Sequence[StageWork]) -> bool:
         """True if each of these was measured at about its size; loading apart."""

@@ -91,7 +91,8 @@ class PromptCache:
 def encode_text(model: LoadedModel, prompt: str, cache: PromptCache) -> torch.Tensor:
     """The embedding of a prompt, 1 × tokens × width, zero behind the prompt's end.
 
-    Prompts longer than the model's tokens are cut, as Wan does.
+    Prompts longer than the model's tokens are cut, as Wan does. The text encoder stays on the device; whoever has no
+    more prompts calls `rest_text_encoder`.
     """
     embedding = cache.get(model.revision, prompt)
     if embedding is None:
@@ -103,7 +104,6 @@ def encode_text(model: LoadedModel, prompt: str, cache: PromptCache) -> torch.Te
                 max_sequence_length=model.shape.prompt_tokens,
                 device=model.device.torch,
             )
-            model.rest_text_encoder()
         cache.put(model.revision, prompt, embedding)
     return embedding.to(model.device.torch)
 

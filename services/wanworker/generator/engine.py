@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 
 from wanworker.generator import metrics, sources
-from wanworker.generator.acceleration import accelerate, allow_many_sizes
+from wanworker.generator.acceleration import accelerate, allow_many_sizes, speed_key
 from wanworker.generator.checks import check_settings
 from wanworker.generator.conditions import Conditions
 from wanworker.generator.control import JobControl
@@ -32,7 +32,7 @@ from wanworker.generator.estimate import (
     work,
 )
 from wanworker.generator.gate import Gate
-from wanworker.generator.job import Job, Place, StageClock
+from wanworker.generator.job import Job, Place, StageClock, seconds_of
 from wanworker.generator.loading import LoadedModel, load
 from wanworker.generator.muxing import EncoderOptions
 from wanworker.generator.occupancy import Occupancy, Share, side_by_side_bytes
@@ -284,26 +284,19 @@ class Engine:
         self.device.free_caches()
 
     def _learn(self, row: ModelRow, model: LoadedModel, job: Job, result: Result) -> None:
-        """Keeps the speeds that this job showed. The first step warms up, so it counts only if it is alone."""
-        seconds = {each.stage: each.seconds for each in result.stages}
-        steps = result.settings.steps
+        """Keeps the speeds that this job showed."""
         loaded = self._weight_bytes(model.shape)
         for piece in work(model.shape, model.plan.applied_to(result.settings), load_bytes=loaded):
-            if piece.stage not in seconds or (piece.stage is Stage.DECODING and job.retiled):
-                continue  # the time of two attempts says nothing about one
-            if piece.stage is Stage.ENCODING_TEXT and job.known_prompts:
-                continue
-            took, amount = seconds[piece.stage], 1.0
-            if piece.stage is Stage.DENOISING and steps > 1:
-                took, amount = took - sum(job.first_step_seconds), (steps - 1) / steps
-            self.costs.observe(self._cost_key(row), piece, took / amount)
+            seconds = seconds_of(piece, job, result, compiled=self._settings.compile_modules)
+            if seconds is not None:
+                self.costs.observe(self._cost_key(row), piece, seconds)
         self.costs.save()
 
     def _weight_bytes(self, shape: ModelShape) -> int:
         return weight_bytes(shape, self.device.dtype_bytes, self.device.vae_bytes)
 
     def _cost_key(self, row: ModelRow) -> str:
-        return f"{row.name}|{self.device.key}"
+        return f"{row.name}|{speed_key(self.device, compiled=self._settings.compile_modules)}"
 
 
 def _forget_frames(error: BaseException) -> None:

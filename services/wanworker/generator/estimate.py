@@ -48,6 +48,8 @@ from dataclasses import dataclass
 from wanworker.generator.request import Settings, Stage
 from wanworker.generator.shapes import ModelShape
 
+ONCE = "once"
+"""Variant of DENOISING: what it takes once a job, however many steps: noise, schedule, the pipeline's own set-up."""
 _TILE = 256
 _TILE_STRIDE = 192
 _CACHED_FRAMES = 2
@@ -64,12 +66,12 @@ _FP32 = 4
 
 @dataclass(frozen=True)
 class StageWork:
-    """Work of one stage."""
+    """Work of one stage, or of a part of it."""
 
     stage: Stage
     """Which."""
     amount: float
-    """FLOPs; bytes for LOADING_MODEL; pixels that are encoded after the decoding for MUXING."""
+    """FLOPs; bytes for LOADING_MODEL; pixels that are encoded after the decoding for MUXING; 1 for what is `ONCE`."""
     size: float
     """Amount of one indivisible piece (a forward, a frame); speeds depend on it."""
     variant: str = ""
@@ -127,7 +129,7 @@ def weight_bytes(shape: ModelShape, dtype_bytes: int, vae_bytes: int = _FP32) ->
 
 
 def work(shape: ModelShape, settings: Settings, *, load_bytes: int = 0) -> tuple[StageWork, ...]:
-    """The stages that a job goes through, in order; `load_bytes` is what is to be read first."""
+    """What a job does, in the order of the stages; `load_bytes` is what is to be read first."""
     forward = forward_flops(shape, settings)
     text = text_flops(shape)
     frame = float(settings.width * settings.height)
@@ -138,6 +140,7 @@ def work(shape: ModelShape, settings: Settings, *, load_bytes: int = 0) -> tuple
     return (
         *loading,
         StageWork(Stage.ENCODING_TEXT, text * (2 if settings.guided_steps else 1), text),
+        StageWork(Stage.DENOISING, 1.0, forward, ONCE),
         StageWork(Stage.DENOISING, forward * settings.forwards, forward),
         StageWork(Stage.DECODING, decode, decode / settings.frames, "tiled" if tiled else ""),
         StageWork(Stage.MUXING, unencoded, frame, "still" if settings.is_still else "video"),

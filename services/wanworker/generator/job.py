@@ -16,6 +16,7 @@ from wanworker.generator.control import JobControl
 from wanworker.generator.decoding import Frames, decode, needs_tiles
 from wanworker.generator.denoising import Embeddings, PromptCache, Step, Task, count_tokens, denoise, encode_text
 from wanworker.generator.device import is_out_of_memory
+from wanworker.generator.estimate import ONCE, StageWork
 from wanworker.generator.finishing import Finished, Finisher
 from wanworker.generator.loading import LoadedModel
 from wanworker.generator.muxing import EncoderOptions
@@ -27,6 +28,7 @@ from wanworker.generator.request import Order, Result, Stage, StageSeconds
 from wanworker.runtime import names
 
 _LOGGER = logging.getLogger("wanworker.generator.job")
+_LEAST_SECONDS = 1e-6
 _TRACER = trace.get_tracer("wanworker.generator")
 _SPANS = {
     Stage.LOADING_MODEL: names.SPAN_LOAD_MODEL,
@@ -107,8 +109,8 @@ class Job:
     """Not empty if whole frames did not fit, and were decoded in tiles after all."""
     known_prompts: list[str] = field(default_factory=list)
     """Prompts whose embeddings were not computed: the time of that stage then says nothing."""
-    first_step_seconds: list[float] = field(default_factory=list)
-    """Filled by `denoise`: the first step's time, which includes warming up and is no measure of a step."""
+    step_seconds: list[float] = field(default_factory=list)
+    """The device's time for each step that is done."""
 
     @property
     def model(self) -> LoadedModel:
@@ -139,11 +141,14 @@ class Job:
             if tokens > self.model.shape.prompt_tokens:
                 span.add_event(names.EVENT_WARNING, {names.ATTR_REASON: "PROMPT_CUT", "tokens": tokens})
                 _LOGGER.warning("The prompt has %d tokens; %d are used", tokens, self.model.shape.prompt_tokens)
-            positive = self._embedding(order.prompt, span)
-            negative = None
-            if settings.guided_steps:
-                self.control.checkpoint()
-                negative = self._embedding(order.negative_prompt, span)
+            try:
+                positive = self._embedding(order.prompt, span)
+                negative = None
+                if settings.guided_steps:
+                    self.control.checkpoint()
+                    negative = self._embedding(order.negative_prompt, span)
+            finally:
+                self.model.rest_text_encoder()
             if settings.memory.evict_text_encoder:
                 self.model.evict_text_encoder()
             self.control.checkpoint()
@@ -166,8 +171,7 @@ class Job:
     def _after_step(self, step: Step, span: trace.Span) -> None:
         settings, interval = self.order.settings, self.order.preview_interval_steps
         self.control.checkpoint()
-        if step.number == 1:
-            self.first_step_seconds.append(step.seconds)
+        self.step_seconds.append(step.seconds)
         span.add_event(names.EVENT_STEP, {names.ATTR_STEP: step.number, names.ATTR_SECONDS: step.seconds})
         metrics.record_step(settings, step.seconds)
         self.clock.tracker.advance(step.number / settings.steps, step.number, settings.steps)
@@ -255,3 +259,25 @@ class Job:
             stages=self.clock.seconds,
             peak_memory_bytes=self.place.occupant.peak_bytes,
         )
+
+
+def seconds_of(piece: StageWork, job: Job, result: Result, *, compiled: bool) -> float | None:
+    """What that piece of the job's work took; None if this job says nothing of how long it usually takes.
+
+    The first step warms up, and where modules are compiled it compiles, so it counts only if it is alone.
+    """
+    settings, steps = result.settings, job.step_seconds
+    seconds = {each.stage: each.seconds for each in result.stages}.get(piece.stage)
+    odd = (piece.stage is Stage.DECODING and job.retiled) or (piece.stage is Stage.ENCODING_TEXT and job.known_prompts)
+    if seconds is None or odd:
+        return None
+    if piece.stage is not Stage.DENOISING:
+        return seconds
+    if piece.variant == ONCE:
+        return max(_LEAST_SECONDS, seconds - sum(steps))
+    if settings.speed.cache_threshold is not None or (compiled and settings.steps == 1):
+        return None
+    if settings.steps == 1:
+        return steps[0]
+    first = 2 if settings.guided_steps else 1
+    return sum(steps[1:]) * settings.forwards / (settings.forwards - first)

@@ -19,21 +19,22 @@ _LONGEST_SECONDS = 60.0
 
 
 def warm_up_orders(row: ModelRow, settings: GeneratorSettings, engine: Engine) -> Iterator[Order]:
-    """A still; with modules to be compiled the default clip too; on a GPU whatever has not been measured yet.
+    """A still; on a GPU the default clip too if modules are to be compiled, and whatever has not been measured yet.
 
     One after the other: whether the next one is worth its time is decided once those before it are done. The model
     must be loaded.
     """
+    # Before the still, whose speeds are those of a device that has just begun.
+    measure = settings.calibrate and engine.device.is_cuda
+    unknown = [job for job in calibration_jobs(row) if measure and not engine.calibrated(job)]
     still = Settings(row.name, row.width, row.height, 1, row.fps, 2, row.guidance_scale)
     yield _order(still)
+    if not engine.device.is_cuda:
+        return
     if settings.compile_modules:
         yield _order(replace(still, frames=row.frames, steps=1))
-    if not (settings.calibrate and engine.device.is_cuda):
-        return
-    for number, job in enumerate(calibration_jobs(row)):
+    for number, job in enumerate(unknown):
         cost = engine.cost(job)
-        if engine.calibrated(job):
-            continue
         if not cost.fits or cost.prediction.seconds > _LONGEST_SECONDS:
             _LOGGER.info("Not measured: %d x %d x %d frames", job.width, job.height, job.frames)
             continue
@@ -43,12 +44,12 @@ def warm_up_orders(row: ModelRow, settings: GeneratorSettings, engine: Engine) -
 
 
 def calibration_jobs(row: ModelRow) -> Iterator[Settings]:
-    """Two steps without guidance each: a step is a forward, and of two the second is counted."""
+    """Few steps without guidance each: a step is a forward, and the first is not counted."""
     job = Settings(row.name, row.width, row.height, 1, row.fps, 2, 1.0)
     lengths = sorted({min(row.frames, 4 * (row.frames // part // 4) + 1) for part in (1, 4)})
     for width, height in dict.fromkeys([(row.width, row.height), _HD]):
         for frames in (1, *lengths):
-            yield replace(job, width=width, height=height, frames=frames)
+            yield replace(job, width=width, height=height, frames=frames, steps=8 if frames == 1 else 2)
     yield replace(job, frames=lengths[0], memory=Memory(tiled_decode=True))
 
 
