@@ -4,7 +4,7 @@ Weights are random and made on the device, in the true configuration of Wan2.1-T
 autoencoder included); speed and memory do not depend on their values. The generator's real service runs in this
 process.
 
-    python -m benchmarks.gpu                        everything; about 20 minutes on an H100
+    python -m benchmarks.gpu                        everything; about half an hour on an H100
     python -m benchmarks.gpu --part compare --only high-720p --plain-steps 5
     python -m benchmarks.gpu --part predict
     python -m benchmarks.gpu --part share
@@ -56,6 +56,7 @@ COMPARED = {
     **{f"{preset}-{size}": (SIZES[size], *values) for preset, values in PRESETS.items() for size in SIZES},
     "50-steps-480p": (SIZES["480p"], 5.0, 50, 16),  # as Wan's own examples have it
 }
+PARTS = ("compare", "share", "predict")
 CUTOFF = 0.4
 """Share of the steps without guidance in the row that trades quality for speed."""
 PREDICTED = [
@@ -81,9 +82,9 @@ def main() -> None:
     with Served(engine, settings) as served:
         bench = Bench(engine, model, served, options)
         bench.run(bench.job((832, 480), 5, steps=2))  # warms up
-        for name, part in (("compare", _compare), ("share", share), ("predict", _predict)):
-            if options.part in ("all", name):
-                print_rows(name, part(bench))
+        parts = {"compare": _compare, "share": share, "predict": _predict}
+        for name in options.part:
+            print_rows(name, parts[name](bench))
 
 
 def _machine(engine: Engine, model: LoadedModel, options: argparse.Namespace) -> Row:
@@ -101,7 +102,7 @@ def _machine(engine: Engine, model: LoadedModel, options: argparse.Namespace) ->
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--part", choices=["all", "compare", "predict", "share"], default="all")
+    parser.add_argument("--part", choices=[*PARTS], nargs="+", default=[*PARTS], help="all when absent")
     parser.add_argument("--only", default="", help="of compare: names that contain this, such as high-720p, or 480p")
     parser.add_argument("--plain-steps", type=int, default=0, help="steps of the plain side; 0: all, -1: no plain side")
     parser.add_argument("--eager", action="store_true", help="compile nothing on our side either")
