@@ -21,7 +21,7 @@ tile (256² tiles, 192 apart) repeats the overlaps.
 
 **Muxing.** Frames are encoded while those that follow are decoded. What is left when the last one was decoded is what
 x264 holds back to look ahead (13 frames, counted) and the last chunk, or all frames of a clip
-whose tiles are blended at the end; a pixel takes the same time in both.
+whose tiles are blended at the end.
 
 **Bytes.** Weights (numbers in the files × width of the precision they are loaded in), plus
 the largest of:
@@ -143,7 +143,7 @@ def work(shape: ModelShape, settings: Settings, *, load_bytes: int = 0) -> tuple
         StageWork(Stage.DENOISING, 1.0, forward, ONCE),
         StageWork(Stage.DENOISING, forward * settings.forwards, forward),
         StageWork(Stage.DECODING, decode, decode / settings.frames, "tiled" if tiled else ""),
-        StageWork(Stage.MUXING, unencoded, frame, "still" if settings.is_still else "video"),
+        StageWork(Stage.MUXING, unencoded, frame, "still" if settings.is_still else "tiled" if tiled else "video"),
     )
 
 

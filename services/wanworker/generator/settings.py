@@ -89,8 +89,8 @@ class GeneratorSettings(ServiceSettings):
         64_000_000, ge=1, description="Most pixels of a reference image; larger ones are refused before decoding."
     )
     crf: int = Field(18, ge=0, le=51, description="H.264 quality: 18 looks lossless, higher is smaller.")
-    encoder_preset: Literal["ultrafast", "veryfast", "fast", "medium", "slow"] = Field(
-        "fast", description="x264's trade of time for size."
+    encoder_preset: Literal["ultrafast", "veryfast", "faster", "fast", "medium", "slow"] = Field(
+        "faster", description="x264's trade of time for size."
     )
 
     @field_validator("attention")
