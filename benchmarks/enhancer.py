@@ -42,7 +42,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks._random_qwen import SHAPES, build
-from tests.support.otlp import free_port
+from tests.support.ports import free_port
 from wanworker.enhancer.cancellation import Cancellation
 from wanworker.enhancer.engine import LlamaEngine, _Sampler
 from wanworker.enhancer.model import Sampling

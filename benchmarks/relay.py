@@ -29,7 +29,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.support.gateway import FakeGenerator
-from tests.support.otlp import free_port
+from tests.support.ports import free_port
 from wanworker.client import AsyncClient, ProgressEvent, Stage
 from wanworker.v1 import generator_pb2, generator_pb2_grpc, types_pb2
 

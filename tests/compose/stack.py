@@ -13,7 +13,8 @@ from typing import Any
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from tests.support.otlp import ReceivedSpan, free_port, received_spans
+from tests.support.otlp import ReceivedSpan, received_spans
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 FILES = ("docker-compose.yml", "tests/compose/compose.test.yml")

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.otlp import free_port
+from tests.support.ports import free_port
 from tests.support.runtime import running
 from tests.support.system import GGUF, ROOT, WAN
 from wanworker.runtime.checkup import Verdict, packages, run_checkup

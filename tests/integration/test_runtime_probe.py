@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.certificates import Authority
-from tests.support.otlp import free_port
+from tests.support.ports import free_port
 from tests.support.runtime import SERVICE, FakeService, running, settings
 from wanworker.runtime.probe import main
 from wanworker.runtime.server import ServiceServer

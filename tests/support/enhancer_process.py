@@ -12,7 +12,7 @@ from typing import Any
 
 import grpc.aio
 
-from tests.support.otlp import free_port
+from tests.support.ports import free_port
 from wanworker.v1 import enhancer_pb2 as pb
 from wanworker.v1 import enhancer_pb2_grpc as pb_grpc
 

@@ -18,6 +18,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
+from tests.support.ports import free_port
+
 ROTEL_AGENT = Path(rotel.__file__).parent / "rotel-agent"
 
 
@@ -48,14 +50,6 @@ class Receiver:
             assert time.monotonic() < give_up, f"no span {missing}; there are {sorted({s.name for s in self.spans})}"
             time.sleep(0.1)
         return list(self.spans)
-
-
-def free_port() -> int:
-    """A TCP port on loopback that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def received_spans(request: ExportTraceServiceRequest) -> Iterator[ReceivedSpan]:

@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 from dbos import DBOS
 
-from tests.support.otlp import free_port
+from tests.support.ports import free_port
 
 _NUMBERS = itertools.count()
 _started: "Postgres | None" = None

@@ -15,7 +15,7 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from tests.support.otlp import free_port
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).parent.parent.parent
 GGUF = ROOT / "models/qwen-demo/qwen-demo.gguf"
