@@ -3,6 +3,7 @@
 import itertools
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -14,11 +15,11 @@ from wanworker.generator import muxing
 from wanworker.generator.decoding import Frames, Piece
 from wanworker.generator.device import Device, Mark
 from wanworker.generator.finishing import Finisher
-from wanworker.generator.muxing import EncoderOptions, StillWriter, crop_centre, encode_still, encode_video
+from wanworker.generator.muxing import EncoderOptions, StillWriter, VideoWriter, crop_centre, encode_still, encode_video
 from wanworker.generator.request import FileFormat, Order, Settings
 from wanworker.generator.statistics import measure
 
-OPTIONS = EncoderOptions(preset="fast")
+OPTIONS = EncoderOptions()
 DEVICE = Device("cpu")
 
 
@@ -84,6 +85,23 @@ def test_a_still(file_format: FileFormat) -> None:
         finished = finisher.finish(lambda _: None)
     assert finished.file == encode_still(noise(1), file_format)
     assert finished.statistics == measure(noise(1))
+
+
+def test_noise_is_the_same_file_however_its_frames_come() -> None:
+    """x264 once took frames of noise for scenes of their own, and then it mattered when its threads got them."""
+    generator = np.random.default_rng(0)
+    common, *own = (generator.integers(0, 256, (240, 416, 3)) for _ in range(26))
+    coarse = (generator.integers(0, 256, (120, 208, 3)).repeat(2, 0).repeat(2, 1) for _ in own)
+    frames = [(0.5 * common + 0.35 * two + 0.15 * one).astype(np.uint8) for one, two in zip(own, coarse, strict=True)]
+    options, files = EncoderOptions(threads=2), set()
+    for pauses in generator.choice([0.0, 0.02, 0.05], (10, 1 + len(frames) // 4)):
+        with VideoWriter(416, 240, 16, options) as writer:
+            for index, frame in enumerate(frames):
+                if index % 4 == 0:
+                    time.sleep(pauses[index // 4])
+                writer.add(frame)
+            files.add(writer.finish())
+    assert len(files) == 1
 
 
 def test_a_still_of_nothing_is_refused() -> None:

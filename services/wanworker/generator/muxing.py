@@ -22,9 +22,9 @@ from wanworker.generator.request import FileFormat
 
 _WEBP_QUALITY = 90
 # What x264 looks ahead is left to encode when the last frame was decoded: 12 frames, not its presets' 30 or 40.
-# Several threads that look ahead together make other files of the same frames now and then, seen with 8 and 16 threads
-# on 16 cores.
-_X264 = "rc-lookahead=12:lookahead-threads=1"
+# Where x264 looks for scene cuts and finds some, its threads make other files of the same frames, by when these come:
+# 20 encodings of noise, with one thread to look ahead, gave 6 files. A clip of ours is one scene.
+_X264 = "rc-lookahead=12:scenecut=0"
 
 
 @dataclass(frozen=True)
