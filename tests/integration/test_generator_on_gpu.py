@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from wanworker.generator.attention import CUDNN, FLASH_4, attention_by
+from wanworker.generator.attention import CUDNN, FLASH_4, NATIVE, attention_by, use_attention
 from wanworker.generator.conditions import Conditions
 from wanworker.generator.device import Device
 from wanworker.generator.engine import Engine
@@ -107,6 +107,15 @@ def test_four_at_once_are_what_they_are_alone(tmp_path: Path) -> None:
             assert list(pool.map(lambda each: make(on, each), orders)) == alone
 
 
+@pytest.fixture
+def native_attention() -> Iterator[None]:
+    """Whatever an engine of an earlier test chose for the process."""
+    before = use_attention(NATIVE)
+    yield
+    use_attention(before)
+
+
+@pytest.mark.usefixtures("native_attention")
 @pytest.mark.parametrize("backend", [CUDNN, FLASH_4])
 def test_attention_by_other_kernels_is_the_same(backend: str) -> None:
     if backend == FLASH_4:

@@ -258,6 +258,9 @@ class TestEstimate:
         assert work(WAN_1_3B, replace(HD, memory=Memory(tiled_decode=True)))[-1].amount == 81 * 1280 * 720
         guided, plain = (work(WAN_1_3B, replace(HD, guidance_scale=scale)) for scale in (5.0, 1.0))
         assert guided[2].amount == 2 * plain[2].amount
+        evicting = work(WAN_1_3B, replace(HD, memory=Memory(evict_text_encoder=True)))
+        assert evicting[0].variant != guided[0].variant
+        assert evicting[1:] == guided[1:]
         assert guided[1] == plain[1] == StageWork(Stage.DENOISING, 1.0, guided[2].size, ONCE)
 
 
@@ -286,6 +289,14 @@ class TestCosts:
         (stage,) = costs.predict("demo", [once, replace(self.PIECE, amount=5e12)]).stages
         assert stage.stage is Stage.DENOISING
         assert stage.seconds == pytest.approx(52)
+
+    def test_a_variant_goes_by_the_plain_ways_pace_until_it_is_measured(self) -> None:
+        costs, tiled = CostModel("cpu"), replace(self.PIECE, variant="tiled")
+        costs.observe("demo", self.PIECE, 10)
+        assert costs.predict("demo", [tiled]).seconds == pytest.approx(10)
+        costs.observe("demo", tiled, 30)
+        assert costs.predict("demo", [tiled]).seconds == pytest.approx(30)
+        assert costs.predict("demo", [self.PIECE]).seconds == pytest.approx(10)
 
     def test_between_two_sizes_the_pace_lies_between_theirs(self) -> None:
         costs = CostModel("cpu")

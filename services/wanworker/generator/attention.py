@@ -74,6 +74,8 @@ def use_attention(backend: str) -> str:
 def attention_by(backend: str, *, strictly: bool = False) -> Iterator[None]:
     """Attention of the whole process by that backend; `strictly`, what it cannot do fails and goes to no other.
 
+    Not for a process that has FlashAttention-4 already: torch takes one operator in place of its own.
+
     Raises:
         ImportError: FlashAttention-4 is not installed.
     """

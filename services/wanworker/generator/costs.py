@@ -5,7 +5,8 @@ constant, so the pace falls with the size), large ones run at the speed of the a
 Measurements are kept in buckets, sixteen for each doubling of the size. Between two of them the pace is taken on the
 line through both, size and pace in logarithms, which both regimes are lines in; beyond the ends, the pace of the end.
 What makes a piece slower than it was once (a first time at a size, others' work) counts little by little; what was
-faster counts at once. Before anything was measured, priors of the right order of magnitude stand in, marked as such.
+faster counts at once. A variant never measured goes by the plain way's pace. Before anything was measured, priors of
+the right order of magnitude stand in, marked as such.
 """
 
 import json
@@ -14,7 +15,7 @@ import math
 import os
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from wanworker.generator.estimate import StageWork
@@ -117,7 +118,7 @@ class CostModel:
 
     def _pace(self, model: str, piece: StageWork) -> float | None:
         with self._lock:
-            buckets = self._speeds.get(_key(model, piece))
+            buckets = self._speeds.get(_key(model, piece)) or self._speeds.get(_key(model, replace(piece, variant="")))
             if not buckets:
                 return None
             points = sorted((int(bucket) / _BUCKETS_A_DOUBLING, math.log2(pace)) for bucket, pace in buckets.items())

@@ -93,9 +93,11 @@ class LoadedModel:
         with self.text_lock:
             if self.plan.offload_text_encoder:
                 self.rest_text_encoder()
-            else:
+            elif (encoder := self.modules["text_encoder"]) is not None:
+                for tensor in (*encoder.parameters(), *encoder.buffers()):
+                    tensor.data = tensor.data.new_empty(0)  # whoever may still know the module
                 self.modules["text_encoder"] = self.offloaded = None
-        self.device.free_caches()
+        self.device.free_unused()
 
     def rest_text_encoder(self) -> None:
         """Puts the text encoder where the plan wants it between prompts."""
