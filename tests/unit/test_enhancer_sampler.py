@@ -26,10 +26,9 @@ def chain_of(links: Sequence[Any]) -> Iterator[Any]:
 
 def draw(chain: Any, logits: Any) -> int:
     """The token that the chain takes; it is told of it, as penalties want."""
-    entries = (lib.llama_token_data * VOCABULARY)()
-    for token, logit in enumerate(logits):
-        entries[token].id, entries[token].logit = token, logit
-    candidates = lib.llama_token_data_array(entries, VOCABULARY, -1, False)
+    entries = [lib.llama_token_data(token, logit, 0.0) for token, logit in enumerate(logits)]
+    array = (lib.llama_token_data * VOCABULARY)(*entries)
+    candidates = lib.llama_token_data_array(array, VOCABULARY, -1, False)
     lib.llama_sampler_apply(chain, ctypes.byref(candidates))
     token = int(candidates.data[candidates.selected].id)
     lib.llama_sampler_accept(chain, token)
