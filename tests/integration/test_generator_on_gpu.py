@@ -141,6 +141,17 @@ def test_attention_by_other_kernels_is_the_same(backend: str) -> None:
     torch.testing.assert_close(attend(query, key, value), expected, atol=0, rtol=0)
 
 
+def test_an_evicted_text_encoder_leaves_its_memory_to_others(tmp_path: Path) -> None:
+    on = engine(tmp_path)
+    alone = make(on, order())
+    model = on._models["demo"]
+    weights = sum(each.nbytes for each in model.modules["text_encoder"].parameters())
+    before = torch.cuda.memory_allocated()
+    model.evict_text_encoder()
+    assert torch.cuda.memory_allocated() <= before - weights
+    assert make(on, order()) == alone
+
+
 def test_an_offloaded_module_leaves_the_device_and_comes_back_the_same() -> None:
     module = torch.nn.Linear(4096, 4096, bias=False, device="cuda").requires_grad_(False)
     inputs = torch.randn(2, 4096, device="cuda")

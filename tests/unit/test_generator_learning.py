@@ -18,7 +18,7 @@ SETTINGS = Settings("demo", 256, 144, 33, 16, 4, 5.0)
 
 def told(piece: StageWork, *, settings: Settings = SETTINGS, compiled: bool = False, **job: Any) -> float | None:
     """By a job whose text took 1 s, denoising 20 s (10, 3, 3 and 3 of them in steps), decoding 5 s."""
-    values = {"retiled": [], "known_prompts": [], "step_seconds": [10.0, 3.0, 3.0, 3.0], **job}
+    values = {"retiled": [], "known_prompts": [], "reread": [], "step_seconds": [10.0, 3.0, 3.0, 3.0], **job}
     stages = zip((Stage.ENCODING_TEXT, Stage.DENOISING, Stage.DECODING), (1.0, 20.0, 5.0), strict=True)
     result: Any = SimpleNamespace(settings=settings, stages=[StageSeconds(*each) for each in stages])
     fake_job: Any = SimpleNamespace(**values)
@@ -56,4 +56,5 @@ def test_other_stages_count_as_they_were() -> None:
     assert told(DECODING, retiled=[True]) is None
     assert told(TEXT) == 1
     assert told(TEXT, known_prompts=["a ball"]) is None
+    assert told(TEXT, reread=[True]) is None
     assert told(StageWork(Stage.LOADING_MODEL, 1e9, 1e9)) is None

@@ -161,10 +161,6 @@ class Device:
     def free_caches(self) -> None:
         """Collects garbage, which takes a quarter of a second, and gives cached blocks back to the device."""
         gc.collect()
-        self.free_unused()
-
-    def free_unused(self) -> None:
-        """Gives cached blocks back to the device."""
         if self.is_cuda:
             torch.cuda.empty_cache()
 

@@ -135,12 +135,11 @@ def work(shape: ModelShape, settings: Settings, *, load_bytes: int = 0) -> tuple
     frame = float(settings.width * settings.height)
     tiled = settings.memory.tiled_decode and tile_overhead(settings) > 1
     decode = decode_flops(shape, settings) * (tile_overhead(settings) if tiled else 1)
-    away = "evicted" if settings.memory.evict_text_encoder else ""
     unencoded = frame * (settings.frames if tiled else min(settings.frames, _UNENCODED_FRAMES))
     loading = (StageWork(Stage.LOADING_MODEL, float(load_bytes), float(load_bytes)),) if load_bytes else ()
     return (
         *loading,
-        StageWork(Stage.ENCODING_TEXT, text * (2 if settings.guided_steps else 1), text, away),
+        StageWork(Stage.ENCODING_TEXT, text * (2 if settings.guided_steps else 1), text),
         StageWork(Stage.DENOISING, 1.0, forward, ONCE),
         StageWork(Stage.DENOISING, forward * settings.forwards, forward),
         StageWork(Stage.DECODING, decode, decode / settings.frames, "tiled" if tiled else ""),

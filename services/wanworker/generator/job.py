@@ -109,6 +109,8 @@ class Job:
     """Not empty if whole frames did not fit, and were decoded in tiles after all."""
     known_prompts: list[str] = field(default_factory=list)
     """Prompts whose embeddings were not computed: the time of that stage then says nothing."""
+    reread: list[bool] = field(default_factory=list)
+    """Not empty if the text encoder had to be read from its file first, which the next job need not."""
     step_seconds: list[float] = field(default_factory=list)
     """The device's time for each step that is done."""
 
@@ -137,6 +139,8 @@ class Job:
         settings, order = self.order.settings, self.order
         with self.clock.stage(Stage.ENCODING_TEXT) as span:
             self.control.checkpoint()
+            if self.model.modules["text_encoder"] is None:
+                self.reread.append(True)
             tokens = count_tokens(self.model, order.prompt)
             if tokens > self.model.shape.prompt_tokens:
                 span.add_event(names.EVENT_WARNING, {names.ATTR_REASON: "PROMPT_CUT", "tokens": tokens})
@@ -268,7 +272,7 @@ def seconds_of(piece: StageWork, job: Job, result: Result, *, compiled: bool) ->
     """
     settings, steps = result.settings, job.step_seconds
     seconds = {each.stage: each.seconds for each in result.stages}.get(piece.stage)
-    odd = (piece.stage is Stage.DECODING and job.retiled) or (piece.stage is Stage.ENCODING_TEXT and job.known_prompts)
+    odd = {Stage.DECODING: job.retiled, Stage.ENCODING_TEXT: job.known_prompts or job.reread}.get(piece.stage)
     if seconds is None or odd:
         return None
     if piece.stage is not Stage.DENOISING:

@@ -88,7 +88,8 @@ class LoadedModel:
     def evict_text_encoder(self) -> None:
         """Frees the device's memory of the text encoder; `ensure_text_encoder` brings it back.
 
-        From main memory, where the plan has it wait there; else from its file, and main memory is free too.
+        From main memory, where the plan has it wait there; else from its file, and main memory is free too. A GPU's
+        allocator keeps the blocks until others are needed: to give them back, garbage collected, took 0.55 s of a job.
         """
         with self.text_lock:
             if self.plan.offload_text_encoder:
@@ -97,7 +98,6 @@ class LoadedModel:
                 for tensor in (*encoder.parameters(), *encoder.buffers()):
                     tensor.data = tensor.data.new_empty(0)  # whoever may still know the module
                 self.modules["text_encoder"] = self.offloaded = None
-        self.device.free_unused()
 
     def rest_text_encoder(self) -> None:
         """Puts the text encoder where the plan wants it between prompts."""
