@@ -101,8 +101,10 @@ class LoadedModel:
 
     def rest_text_encoder(self) -> None:
         """Puts the text encoder where the plan wants it between prompts."""
+        if not self.plan.offload_text_encoder:
+            return  # whoever needs no text encoded does not wait for those who do
         with self.text_lock:
-            if not self.plan.offload_text_encoder or self.modules["text_encoder"] is None:
+            if self.modules["text_encoder"] is None:
                 return
             if self.offloaded is None:
                 self.offloaded = OffloadedModule(self.modules["text_encoder"], self.device.torch)

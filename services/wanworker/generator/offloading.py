@@ -14,11 +14,10 @@ _LOGGER = logging.getLogger("wanworker.generator.offloading")
 
 
 class OffloadedModule:
-    """A module and its weights' home in main memory. Created with the weights anywhere; they are at home then."""
+    """A module's weights and their home in main memory. Created with the weights anywhere; they are at home then."""
 
     def __init__(self, module: torch.nn.Module, device: torch.device) -> None:
         """Copies the weights to main memory; `device` is where they are brought to."""
-        self.module = module
         self.present = True
         """True while the weights are on the device."""
         self._device = device
