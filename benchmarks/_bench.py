@@ -1,8 +1,6 @@
-"""What the parts of `benchmarks.gpu` work with, and how their tables are printed."""
+"""What the parts of `benchmarks.gpu` work with."""
 
 import argparse
-import json
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,19 +11,8 @@ from wanworker.generator.engine import Engine
 from wanworker.generator.loading import LoadedModel
 from wanworker.generator.request import FileFormat, Order, Result, Settings
 
-GIB = 2**30
 SIZES = {"480p": (832, 480), "720p": (1280, 720)}
 PROMPT = "A red fox runs through fresh snow, morning light, slow pan"
-
-
-@dataclass(frozen=True)
-class Row:
-    """A line of a table."""
-
-    name: str
-    """Which job."""
-    values: dict[str, float | str]
-    """Columns, in order."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +25,8 @@ class Bench:
     """Loaded in there."""
     served: Served
     """The service around it."""
+    matmul_flops: float
+    """What the device does of a large multiplication in a second."""
     options: argparse.Namespace
     """The command line."""
 
@@ -57,16 +46,3 @@ class Bench:
 def order(settings: Settings, seed: int = 1) -> Order:
     """That job, of noise."""
     return Order(settings, PROMPT, "", seed, FileFormat.PNG if settings.is_still else FileFormat.MP4)
-
-
-def print_rows(part: str, rows: Iterator[Row]) -> None:
-    """Each as soon as it is there: once to be read, once as JSON."""
-    print(f"\n{part}")
-    for row in rows:
-        cells = (f"{key} {_cell(value)}" for key, value in row.values.items())
-        print(f"  {row.name:34}  " + "  ".join(cells), flush=True)
-        print("  " + json.dumps({"part": part, "name": row.name, **row.values}), flush=True)
-
-
-def _cell(value: float | str) -> str:
-    return value if isinstance(value, str) else f"{value:.3g}" if abs(value) < 10 else f"{value:.1f}"

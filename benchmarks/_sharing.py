@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 
-from benchmarks._bench import SIZES, Bench, Row, order
+from benchmarks._bench import SIZES, Bench, order
+from benchmarks._table import Row
 from wanworker.generator.request import Stage
 
 

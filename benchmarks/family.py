@@ -10,7 +10,6 @@ A line that ends in `failed` makes the exit code 1.
 """
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Iterator
@@ -23,13 +22,13 @@ import torch
 from PIL import Image
 
 from benchmarks._full_size import FAMILY, TOY_FAMILY, Sizes, build
+from benchmarks._table import GIB, Row, print_row
 from wanworker.generator.conditions import Conditions
 from wanworker.generator.engine import Engine
 from wanworker.generator.registry import PipelineKind, find_row
 from wanworker.generator.request import FileFormat, Order, Settings, Stage
 from wanworker.generator.settings import GeneratorSettings
 
-GIB = 2**30
 STEPS = 2
 
 
@@ -66,7 +65,7 @@ def main() -> None:
         for use in _uses(sizes, size):
             values = _run(engine, sizes, use, size)
             failed = failed or "failed" in values
-            _print(f"{sizes.row} {use.name}", values)
+            print_row("family", Row(f"{sizes.row} {use.name}", values))
         del model
         engine.close()
     sys.exit(int(failed))
@@ -139,12 +138,6 @@ def _run(engine: Engine, sizes: Sizes, use: Use, size: tuple[int, int]) -> dict[
         "file KB": len(result.file) / 1e3,
         "mean luma": result.statistics.mean_luma,
     }
-
-
-def _print(name: str, values: dict[str, float | str]) -> None:
-    cells = (f"{key} {value if isinstance(value, str) else f'{value:.3g}'}" for key, value in values.items())
-    print(f"  {name:42}  " + "  ".join(cells), flush=True)
-    print("  " + json.dumps({"part": "family", "name": name, **values}), flush=True)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ import argparse
 import itertools
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -32,10 +32,11 @@ from typing import Any
 import diffusers
 import torch
 
-from benchmarks._bench import GIB, PROMPT, SIZES, Bench, Row, order, print_rows
+from benchmarks._bench import PROMPT, SIZES, Bench, order
 from benchmarks._full_size import ROW, TOY, Sizes, build
 from benchmarks._served import Served
 from benchmarks._sharing import share
+from benchmarks._table import GIB, Row, print_row, print_rows
 from wanworker.generator.acceleration import lay_out_channels_last
 from wanworker.generator.attention import NATIVE, chosen_attention, use_attention
 from wanworker.generator.conditions import Conditions
@@ -56,7 +57,6 @@ COMPARED = {
     **{f"{preset}-{size}": (SIZES[size], *values) for preset, values in PRESETS.items() for size in SIZES},
     "50-steps-480p": (SIZES["480p"], 5.0, 50, 16),  # as Wan's own examples have it
 }
-PARTS = ("compare", "share", "predict")
 CUTOFF = 0.4
 """Share of the steps without guidance in the row that trades quality for speed."""
 PREDICTED = [
@@ -78,26 +78,26 @@ def main() -> None:
     engine = Engine(settings)
     model = build(engine.device, TOY if options.toy else Sizes())
     engine.adopt(model)
-    print_rows("machine", iter([_machine(engine, model, options)]))
     with Served(engine, settings) as served:
-        bench = Bench(engine, model, served, options)
+        bench = Bench(engine, model, served, _matmul_flops(engine), options)
+        print_row("machine", _machine(bench))
         bench.run(bench.job((832, 480), 5, steps=2))  # warms up
-        parts = {"compare": _compare, "share": share, "predict": _predict}
         for name in options.part:
-            print_rows(name, parts[name](bench))
+            print_rows(name, PARTS[name](bench))
 
 
-def _machine(engine: Engine, model: LoadedModel, options: argparse.Namespace) -> Row:
+def _machine(bench: Bench) -> Row:
+    toy = ", toy" if bench.options.toy else ""
     values: dict[str, float | str] = {
         "torch": str(torch.__version__),
         "diffusers": _DIFFUSERS.__version__,
         "attention": chosen_attention(),
-        "modules": "eager" if options.eager else "compiled",
-        "matmul TFLOP/s": _matmul_flops(engine) / 1e12,
-        "weights GiB": model.resident_bytes() / GIB,
-        "plan": model.plan.name,
+        "modules": "eager" if bench.options.eager else "compiled",
+        "matmul TFLOP/s": bench.matmul_flops / 1e12,
+        "weights GiB": bench.model.resident_bytes() / GIB,
+        "plan": bench.model.plan.name,
     }
-    return Row(engine.device.label + (", toy" if options.toy else ""), values)
+    return Row(bench.engine.device.label + toy, values)
 
 
 def _options() -> argparse.Namespace:
@@ -131,7 +131,6 @@ def _settings(options: argparse.Namespace) -> GeneratorSettings:
 
 def _compare(bench: Bench) -> Iterator[Row]:
     model, options = bench.model, bench.options
-    speed = _matmul_flops(bench.engine)
     for name, (size, guidance, steps, fps) in COMPARED.items():
         if not any(each in name for each in options.only):
             continue
@@ -151,7 +150,7 @@ def _compare(bench: Bench) -> Iterator[Row]:
             forward = float(measured["denoise s"]) / asked.forwards
             beside = 100 * (1 - float(measured["denoise s"]) / float(measured["end to end s"]))
             speeds = {"forward s": forward, "TFLOP/s": flops / forward / 1e12}
-            floor = flops * asked.forwards / speed
+            floor = flops * asked.forwards / bench.matmul_flops
             yield Row(f"{name} {side}", {**speeds, **measured, "not denoising %": beside, "floor s": floor})
 
 
@@ -312,6 +311,10 @@ def _matmul_flops(engine: Engine) -> float:
         ended.wait()
         best = min(best, ended.seconds_since(began) / 10)
     return 2 * size**3 / best
+
+
+PARTS: dict[str, Callable[[Bench], Iterator[Row]]] = {"compare": _compare, "share": share, "predict": _predict}
+"""In this order when all are asked for."""
 
 
 if __name__ == "__main__":

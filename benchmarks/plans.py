@@ -8,7 +8,6 @@ Wan2.1-T2V-1.3B, random weights; two steps with guidance, for memory does not de
 """
 
 import argparse
-import json
 import sys
 import time
 from pathlib import Path
@@ -18,12 +17,12 @@ from typing import Any
 import torch
 
 from benchmarks._full_size import ROW, TOY, Sizes, build
+from benchmarks._table import GIB, Row, print_row
 from wanworker.generator.conditions import Conditions
 from wanworker.generator.engine import Engine
 from wanworker.generator.request import FileFormat, Order, Settings, Stage
 from wanworker.generator.settings import GeneratorSettings
 
-GIB = 2**30
 CARDS_GIB = (24, 48, 80)
 CONTEXT_GIB = 0.5
 
@@ -40,9 +39,7 @@ def main() -> None:
     for card in CARDS_GIB:
         values = _run(card, toy=toy)
         failed = failed or "failed" in values
-        cells = (f"{key} {value if isinstance(value, str) else f'{value:.3g}'}" for key, value in values.items())
-        print(f"  {card} GB  " + "  ".join(cells), flush=True)
-        print("  " + json.dumps({"part": "plans", "card GB": card, **values}), flush=True)
+        print_row("plans", Row(f"{card} GB", {"card GB": card, **values}))
     sys.exit(int(failed))
 
 
