@@ -39,8 +39,9 @@ class Shape:
 SHAPES = {
     "0.5b": Shape(24, 896, 4864, 14, 2),
     "1.5b": Shape(28, 1536, 8960, 12, 2),
+    "7b": Shape(28, 3584, 18944, 28, 4, 152_064, tied=False),
 }
-"""By the names of the Qwen2.5 family (config.json of Qwen/Qwen2.5-0.5B-Instruct and -1.5B-Instruct)."""
+"""By the names of the Qwen2.5 family (config.json of Qwen/Qwen2.5-0.5B-Instruct and so on)."""
 
 
 def build(path: Path, shape: Shape, tokenizer_from: Path) -> Path:

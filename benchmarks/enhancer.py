@@ -2,9 +2,9 @@
 
 In one run, on the same GGUF file, threads and GPU layers, in turns (bare, engine, bare, service, bare, …):
 
-- *bare*: what llama-bench does for `tg`: `llama_decode` of one token after the other, nothing else but the same chain
-  of llama.cpp's samplers that the enhancer uses, at temperature 0. No text, no stop, no cancel, no Python but the loop;
-- *decode only*: the same without any sampling, the next token being a fixed one: to the letter llama-bench;
+- *bare*: what llama-bench does for `tg`: `llama_decode` of one token after the other and nothing else, the next token
+  being a fixed one. No sampling, no text, no stop, no cancel;
+- *with sampling*: the same with the token chosen by the enhancer's own sampler, at temperature 0;
 - *engine*: `LlamaEngine.write` called in this process, with each piece of text put into a list;
 - *service*: the real process, `Enhance` over gRPC, read by a stub in this process.
 
@@ -44,8 +44,9 @@ from rich.table import Table
 from benchmarks._random_qwen import SHAPES, build
 from tests.support.ports import free_port
 from wanworker.enhancer.cancellation import Cancellation
-from wanworker.enhancer.engine import LlamaEngine, _Sampler
+from wanworker.enhancer.engine import LlamaEngine
 from wanworker.enhancer.model import Sampling
+from wanworker.enhancer.sampler import Sampler
 from wanworker.enhancer.service import engine_options
 from wanworker.enhancer.settings import EnhancerSettings
 from wanworker.v1 import enhancer_pb2, enhancer_pb2_grpc
@@ -94,25 +95,25 @@ class Measured:
         self.rates.setdefault("bare", []).extend((before, after))
 
 
-def bare(engine: LlamaEngine, sampling: Sampling, tokens: int, *, sampled: bool) -> float:
+def bare(engine: LlamaEngine, tokens: int, sampling: Sampling | None = None) -> float:
     """Tokens a second after the first, on the engine's own context and without the engine."""
     context = engine._context
     prompt = engine._prompt_tokens(PROMPT)
     lib.llama_memory_clear(lib.llama_get_memory(context), True)
     engine._opening_kept = False
-    token = (lib.llama_token * 1)()
-    with closing(_Sampler(engine._vocab, sampling)) as sampler:
-        read = (lib.llama_token * len(prompt))(*prompt)
-        lib.llama_decode(context, lib.llama_batch_get_one(read, len(prompt)))
-        token[0] = sampler.sample(context)
-        batch = lib.llama_batch_get_one(token, 1)
+    read = (lib.llama_token * len(prompt))(*prompt)
+    lib.llama_decode(context, lib.llama_batch_get_one(read, len(prompt)))
+    token = (lib.llama_token * 1)(prompt[-1])
+    batch = lib.llama_batch_get_one(token, 1)
+    with contextlib.ExitStack() as stack:
+        sampler = sampling and stack.enter_context(closing(Sampler(engine._vocab, sampling, engine._path)))
+        lib.llama_synchronize(context)
         started = time.perf_counter()
         for _ in range(tokens - 1):
-            lib.llama_decode(context, batch)
-            if sampled:
+            if sampler:
                 token[0] = sampler.sample(context)
-            else:
-                lib.llama_synchronize(context)
+            lib.llama_decode(context, batch)
+            lib.llama_synchronize(context)
         return (tokens - 1) / (time.perf_counter() - started)
 
 
@@ -188,7 +189,7 @@ async def measure(plan: Plan, folder: Path) -> Measured:
             stub: Any = enhancer_pb2_grpc.EnhancerServiceStub(channel)
             await through_service(stub, plan)
             tokens = through_engine(engine, plan.sampling)[2]
-            bare(engine, plan.sampling, tokens, sampled=True)
+            bare(engine, tokens)
             for _ in range(plan.rounds):
                 round_of_engine(plan, engine, tokens, measured)
                 await round_of_service(plan, engine, tokens, stub, process, measured)
@@ -196,16 +197,16 @@ async def measure(plan: Plan, folder: Path) -> Measured:
 
 
 def round_of_engine(plan: Plan, engine: LlamaEngine, tokens: int, measured: Measured) -> None:
-    """bare, engine (twice, the second counts), bare; then decode only, and bare once more."""
-    before = bare(engine, plan.sampling, tokens, sampled=True)
+    """bare, engine (twice, the second counts), bare; then with sampling, and bare once more."""
+    before = bare(engine, tokens)
     add(measured.first, "engine, cold", through_engine(engine, plan.sampling)[0])
     reused, rate, _ = through_engine(engine, plan.sampling)
     add(measured.first, "engine, reused", reused)
-    between = bare(engine, plan.sampling, tokens, sampled=True)
-    decoded = bare(engine, plan.sampling, tokens, sampled=False)
-    after = bare(engine, plan.sampling, tokens, sampled=True)
+    between = bare(engine, tokens)
+    sampled = bare(engine, tokens, plan.sampling)
+    after = bare(engine, tokens)
     measured.rate("engine", rate, before, between)
-    measured.rate("decode only", decoded, between, after)
+    measured.rate("with sampling", sampled, between, after)
 
 
 async def round_of_service(
@@ -216,9 +217,9 @@ async def round_of_service(
     await stub.Unload(enhancer_pb2.UnloadRequest(), timeout=PATIENCE_SECONDS)
     add(measured.resident, "after Unload", resident_mib(process))
     add(measured.first, "service, after Unload", (await through_service(stub, plan))[0])
-    before = bare(engine, plan.sampling, tokens, sampled=True)
+    before = bare(engine, tokens)
     reused, rate = await through_service(stub, plan)
-    after = bare(engine, plan.sampling, tokens, sampled=True)
+    after = bare(engine, tokens)
     add(measured.first, "service, reused", reused)
     measured.rate("service", rate, before, after)
 
@@ -233,7 +234,7 @@ def report(plan: Plan, measured: Measured) -> bool:
     size = plan.gguf.stat().st_size
     title = f"{plan.gguf.name}, {size / 1e6:.0f} MB, {plan.rounds} rounds"
     rates = Table("", "tokens/s", "ratio to bare", "lowest", "highest", title=title)
-    for name in ("bare", "decode only", "engine", "service"):
+    for name in ("bare", "with sampling", "engine", "service"):
         values = measured.rates[name]
         ratios = measured.ratios.get(name)
         shown = [f"{value:.3f}" for value in (median(ratios), min(ratios), max(ratios))] if ratios else [""] * 3

@@ -295,6 +295,18 @@ class TestCosts:
         assert costs.predict("demo", [tiled]).seconds == pytest.approx(30)
         assert costs.predict("demo", [self.PIECE]).seconds == pytest.approx(10)
 
+    def test_a_stills_decoding_stands_in_for_a_clips_until_one_is_measured(self) -> None:
+        costs = CostModel("cuda")
+        clip, still = (
+            next(each for each in work(WAN_1_3B, job) if each.stage is Stage.DECODING)
+            for job in (HD, replace(HD, frames=1))
+        )
+        costs.observe("demo", still, 0.06)
+        assert costs.predict("demo", [clip]).seconds == pytest.approx(81 * 0.06)
+        costs.observe("demo", clip, 3.4)
+        costs.observe("demo", still, 0.2)  # another's work slowed it
+        assert costs.predict("demo", [clip]).seconds == pytest.approx(3.4)
+
     def test_between_two_sizes_the_pace_lies_between_theirs(self) -> None:
         costs = CostModel("cpu")
         costs.observe("demo", self.PIECE, 1)
@@ -355,7 +367,7 @@ class TestCosts:
             "{}",
             '{"version": 99}',
             '{"version": 1, "seconds_per_unit": {}}',
-            '{"version": 3, "seconds_per_unit": 3}',
+            '{"version": 4, "seconds_per_unit": 3}',
         ],
     )
     def test_an_unreadable_file_is_begun_anew(self, tmp_path: Path, text: str) -> None:
@@ -364,7 +376,7 @@ class TestCosts:
         costs = CostModel("cpu", file)
         costs.observe("demo", self.PIECE, 1)
         costs.save()
-        assert json.loads(file.read_text())["version"] == 3
+        assert json.loads(file.read_text())["version"] == 4
 
     def test_a_folder_that_cannot_be_written_is_no_failure(self, tmp_path: Path) -> None:
         (tmp_path / "cache").write_text("a file, not a folder")

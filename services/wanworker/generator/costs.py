@@ -5,8 +5,8 @@ constant, so the pace falls with the size), large ones run at the speed of the a
 Measurements are kept in buckets, sixteen for each doubling of the size. Between two of them the pace is taken on the
 line through both, size and pace in logarithms, which both regimes are lines in; beyond the ends, the pace of the end.
 What makes a piece slower than it was once (a first time at a size, others' work) counts little by little; what was
-faster counts at once. A variant never measured goes by the plain way's pace. Before anything was measured, priors of
-the right order of magnitude stand in, marked as such.
+faster counts at once. A variant never measured goes by the plain way's pace, decoding a clip by a still's. Before
+anything was measured, priors of the right order of magnitude stand in, marked as such.
 """
 
 import json
@@ -23,8 +23,10 @@ from wanworker.generator.request import Stage, StageSeconds
 
 _LOGGER = logging.getLogger("wanworker.generator.costs")
 _NEWEST_WEIGHT = 0.3
-_VERSION = 3
+_VERSION = 4
 _BUCKETS_A_DOUBLING = 16
+# Variants whose pace is taken for one that was never measured, the best first.
+_STAND_INS = {Stage.DECODING: ("", "still")}
 
 # Work a second of a device never measured: FLOPs, bytes (loading) or pixels (muxing).
 _PRIORS: dict[str, dict[Stage, float]] = {
@@ -118,7 +120,8 @@ class CostModel:
 
     def _pace(self, model: str, piece: StageWork) -> float | None:
         with self._lock:
-            buckets = self._speeds.get(_key(model, piece)) or self._speeds.get(_key(model, replace(piece, variant="")))
+            ways = (piece, *(replace(piece, variant=way) for way in _STAND_INS.get(piece.stage, ("",))))
+            buckets = next(filter(None, (self._speeds.get(_key(model, way)) for way in ways)), None)
             if not buckets:
                 return None
             points = sorted((int(bucket) / _BUCKETS_A_DOUBLING, math.log2(pace)) for bucket, pace in buckets.items())

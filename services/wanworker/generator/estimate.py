@@ -135,6 +135,7 @@ def work(shape: ModelShape, settings: Settings, *, load_bytes: int = 0) -> tuple
     frame = float(settings.width * settings.height)
     tiled = settings.memory.tiled_decode and tile_overhead(settings) > 1
     decode = decode_flops(shape, settings) * (tile_overhead(settings) if tiled else 1)
+    still = "still" if settings.is_still else ""  # of a clip, frames share what each decoding costs once
     unencoded = frame * (settings.frames if tiled else min(settings.frames, _UNENCODED_FRAMES))
     loading = (StageWork(Stage.LOADING_MODEL, float(load_bytes), float(load_bytes)),) if load_bytes else ()
     return (
@@ -142,8 +143,8 @@ def work(shape: ModelShape, settings: Settings, *, load_bytes: int = 0) -> tuple
         StageWork(Stage.ENCODING_TEXT, text * (2 if settings.guided_steps else 1), text),
         StageWork(Stage.DENOISING, 1.0, forward, ONCE),
         StageWork(Stage.DENOISING, forward * settings.forwards, forward),
-        StageWork(Stage.DECODING, decode, decode / settings.frames, "tiled" if tiled else ""),
-        StageWork(Stage.MUXING, unencoded, frame, "still" if settings.is_still else "tiled" if tiled else "video"),
+        StageWork(Stage.DECODING, decode, decode / settings.frames, "tiled" if tiled else still),
+        StageWork(Stage.MUXING, unencoded, frame, still or ("tiled" if tiled else "video")),
     )
 
 
