@@ -15,5 +15,5 @@ def test_a_tiny_model(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkey
     monkeypatch.setattr(sys, "argv", ["enhancer", *arguments])
     assert enhancer.main() == 0
     table = capsys.readouterr().out
-    for row in ("bare", "decode only", "engine", "service", "engine, reused", "service, after Unload", "loaded"):
+    for row in ("bare", "with sampling", "engine", "service", "engine, reused", "service, after Unload", "loaded"):
         assert row in table
