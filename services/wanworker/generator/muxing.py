@@ -22,9 +22,10 @@ from wanworker.generator.request import FileFormat
 
 _WEBP_QUALITY = 90
 # What x264 looks ahead is left to encode when the last frame was decoded: 12 frames, not its presets' 30 or 40.
-# Where x264 looks for scene cuts and finds some, its threads make other files of the same frames, by when these come:
-# 20 encodings of noise, with one thread to look ahead, gave 6 files. A clip of ours is one scene.
-_X264 = "rc-lookahead=12:scenecut=0"
+# A clip of ours is one scene; without a search for scene cuts grain is not taken for some.
+# x264's AVX-512 code of the macroblock tree reads memory that nobody wrote, so that the same frames became other files
+# on CPUs that have it. cpu-independent has it take the plain C code instead, whose file is the same on any CPU.
+_X264 = "rc-lookahead=12:scenecut=0:cpu-independent=1"
 
 
 @dataclass(frozen=True)
