@@ -53,6 +53,24 @@ def test_deltas_are_the_text(chat: LlamaEngine) -> None:
     assert 0 < written.first_token_seconds <= written.seconds
 
 
+@pytest.mark.parametrize("computes_alone", [False, True])
+def test_text_goes_out_while_a_gpu_computes_the_next_token(
+    chat: LlamaEngine, monkeypatch: pytest.MonkeyPatch, computes_alone: bool
+) -> None:
+    """And, where nothing computes in the background, before the next token is begun."""
+    expected = write(chat)
+    monkeypatch.setattr(chat, "_computes_alone", computes_alone)
+    ahead: list[int] = []
+
+    def on_text(_: str) -> None:
+        ahead.append(chat.tokens_read - chat.tokens_sampled)
+
+    written = chat.write("a fox", SAMPLING, Cancellation(), on_text)
+    assert written.text == expected.text
+    assert written.completion_tokens == expected.completion_tokens
+    assert ahead[0] - ahead[-1] == int(computes_alone)  # the last token leads to no other
+
+
 @pytest.mark.parametrize("temperature", [0.0, 0.7, 2.0])
 def test_a_seed_gives_the_same_text_whatever_came_before(chat: LlamaEngine, temperature: float) -> None:
     first = write(chat, temperature=temperature)

@@ -146,10 +146,13 @@ class LlamaEngine:
                 reason = FinishReason.STOP
                 break
             written += 1
+            more = written < sampling.max_tokens
+            if more and self._computes_alone:
+                self._read([token], cancellation)
             if not text.add(self._piece(token)):
                 reason = FinishReason.STOP
                 break
-            if written < sampling.max_tokens:
+            if more and not self._computes_alone:
                 self._read([token], cancellation)
         seconds = time.perf_counter() - started
         return Written(text.finish(), len(tokens), reused, written, reason, first_token, seconds)
@@ -208,6 +211,8 @@ class LlamaEngine:
         self._vocab: Any = lib.llama_model_get_vocab(self._model)
         trained = int(lib.llama_model_n_ctx_train(self._model))
         self._context_tokens = min(options.context_tokens, trained or options.context_tokens)
+        # Computes after llama_decode has returned: text goes out meanwhile. On a CPU it would wait for the next token.
+        self._computes_alone = model_params.n_gpu_layers > lib.llama_model_n_layer(self._model)
         self._context: Any = lib.llama_init_from_model(self._model, self._context_params(options))
         if not self._context:
             raise ModelBrokenError(self._path, _last_error("llama.cpp can't make a context"))
