@@ -116,12 +116,13 @@ def native_attention() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("native_attention")
+@pytest.mark.parametrize("keys", [200, 7000])  # with few FlashAttention-4 leaves it to cuDNN
 @pytest.mark.parametrize("backend", [CUDNN, FLASH_4])
-def test_attention_by_other_kernels_is_the_same(backend: str) -> None:
+def test_attention_by_other_kernels_is_the_same(backend: str, keys: int) -> None:
     if backend == FLASH_4:
         pytest.importorskip("flash_attn.cute", reason="FlashAttention-4 is not installed")
     # As the transformer has it: tokens before heads, and as many keys as tokens, or those of a prompt.
-    query, key, value = (torch.randn(1, each, 4, 128, device="cuda").bfloat16() for each in (300, 200, 200))
+    query, key, value = (torch.randn(1, each, 4, 128, device="cuda").bfloat16() for each in (300, keys, keys))
 
     def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         query, key, value = (each.transpose(1, 2) for each in (query, key, value))  # to heads before tokens

@@ -85,7 +85,12 @@ def test_it_is_chosen_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("scale", [None, 0.5])
-def test_the_operator_is_torchs_attention_over_a_kernel_with_tokens_before_heads(scale: float | None) -> None:
+@pytest.mark.parametrize("few", [False, True])
+def test_the_operator_is_torchs_attention_over_other_kernels(
+    monkeypatch: pytest.MonkeyPatch, scale: float | None, few: bool
+) -> None:
+    """FlashAttention-4 has tokens before heads; where there are few keys, cuDNN has them behind, as torch does."""
+    monkeypatch.setattr(attention, "_FEW_KEYS", 6 if few else 5)
     asked: list[torch.Size] = []
 
     def fake_flash_attention(
@@ -97,16 +102,24 @@ def test_the_operator_is_torchs_attention_over_a_kernel_with_tokens_before_heads
         result = torch.nn.functional.scaled_dot_product_attention(query_, key_, value_, scale=softmax_scale)
         return result.transpose(1, 2).contiguous(), torch.zeros(query.shape[0], query.shape[2], query.shape[1])
 
+    def fake_cudnn(
+        query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, is_causal: bool, scale: float | None
+    ) -> torch.Tensor:
+        assert not is_causal
+        asked.extend((query.shape, key.shape))
+        return torch.nn.functional.scaled_dot_product_attention(query, key, value, scale=scale).contiguous()
+
+    operator = attention._operator(fake_flash_attention, fake_cudnn)
     query, key, value = (torch.randn(1, tokens, 3, 8).transpose(1, 2) for tokens in (7, 5, 5))
-    result, normalizers, *rest = attention._operator(fake_flash_attention)(query, key, value, scale=scale)
+    result, normalizers, *rest = operator(query, key, value, scale=scale)
     expected = torch.nn.functional.scaled_dot_product_attention(query, key, value, scale=scale)
     torch.testing.assert_close(result, expected)
-    assert asked == [(1, 7, 3, 8), (1, 5, 3, 8)]
+    assert asked == ([(1, 3, 7, 8), (1, 3, 5, 8)] if few else [(1, 7, 3, 8), (1, 5, 3, 8)])
     assert result.stride() == query.stride()
-    assert normalizers.shape == (1, 3, 7)
+    assert normalizers.shape == ((0,) if few else (1, 3, 7))
     assert rest[2:4] == [7, 5]  # what torch's own says of the lengths
     packed = query.contiguous()
-    assert attention._operator(fake_flash_attention)(packed, key, value)[0].stride() == packed.stride()
+    assert operator(packed, key, value)[0].stride() == packed.stride()
 
 
 def test_flash_attention_4_takes_the_operators_place_and_leaves_it(monkeypatch: pytest.MonkeyPatch) -> None:

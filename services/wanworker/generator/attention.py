@@ -1,8 +1,9 @@
 """Which kernels attention runs on. On a GPU they are tried, not assumed, for they decide about a job's time.
 
 Measured on an H100, 12 heads of 128, bf16, torch 2.11, flash-attn-4 4.0.0b36: FlashAttention-4 does 710 and 629 TFLOP/s
-at 32,760 and 75,600 tokens, cuDNN 571 to 648 and 579 to 591. For stills of 480p (1,560 tokens) the host asks for it too
-slowly, 0.15 ms instead of 0.06. Attention is five sixths of a forward at 720p × 81.
+at 32,760 and 75,600 tokens, cuDNN 571 to 648 and 579 to 591. The host takes 0.13 ms to ask for it. So few keys, those of
+a still or a prompt, are left to cuDNN: 0.05 ms instead of 0.14 at 1,560 tokens (480p), 0.15 instead of 0.22 at 3,600
+(720p). Attention is five sixths of a forward at 720p × 81.
 
 Everything goes through torch's `scaled_dot_product_attention`, not through diffusers' attention backends: its cuDNN
 switches flags of the whole process around each call, and the autoencoder's attention, in the thread of another job,
@@ -25,6 +26,7 @@ NATIVE, CUDNN, FLASH_4 = "native", "cudnn", "flash4"
 _FIRST = {CUDNN: SDPBackend.CUDNN_ATTENTION, FLASH_4: SDPBackend.FLASH_ATTENTION}
 _OTHERS = [SDPBackend.CUDNN_ATTENTION, SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 _OPERATOR = "_scaled_dot_product_flash_attention"
+_FEW_KEYS = 6144  # cuDNN was faster at 3,600 keys, FlashAttention-4 at 8,160
 _PROBE_TOKENS = 16_384
 _PROBE_HEADS, _PROBE_HEAD_DIM = 12, 128  # of Wan 1.3B; the larger ones have more heads of the same width
 _PROBE_ROUNDS = 5
@@ -127,14 +129,24 @@ def _flash_attention_4() -> Iterator[None]:
     from flash_attn.cute import flash_attn_func  # after long seconds
 
     library: Any = torch.library.Library("aten", "IMPL")
-    library.impl(_OPERATOR, _operator(flash_attn_func), "CUDA")
+    library.impl(_OPERATOR, _operator(flash_attn_func, _by_cudnn), "CUDA")
     try:
         yield
     finally:
         library._destroy()
 
 
-def _operator(flash_attention: Callable[..., tuple[torch.Tensor, torch.Tensor]]) -> Callable[..., tuple[Any, ...]]:
+def _by_cudnn(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, is_causal: bool, scale: float | None
+) -> torch.Tensor:
+    operator: Any = torch.ops.aten._scaled_dot_product_cudnn_attention
+    result: torch.Tensor = operator(query, key, value, None, False, 0.0, is_causal, scale=scale)[0]
+    return result
+
+
+def _operator(
+    flash_attention: Callable[..., tuple[torch.Tensor, torch.Tensor]], for_few_keys: Callable[..., torch.Tensor]
+) -> Callable[..., tuple[Any, ...]]:
     """torch's operator of that name. What only training reads of its results is empty; so dropout is not done."""
 
     def attend(
@@ -147,14 +159,17 @@ def _operator(flash_attention: Callable[..., tuple[torch.Tensor, torch.Tensor]])
         *,
         scale: float | None = None,
     ) -> tuple[Any, ...]:
-        # 1 × heads × tokens × width here, 1 × tokens × heads × width there.
-        inputs = (each.transpose(1, 2) for each in (query, key, value))
-        attended, normalizers = flash_attention(*inputs, softmax_scale=scale, causal=is_causal, return_lse=True)
-        result = attended.transpose(1, 2)
+        nothing = torch.empty(0, dtype=query.dtype, device=query.device)
+        if key.size(2) < _FEW_KEYS:
+            result, normalizers = for_few_keys(query, key, value, is_causal, scale), nothing
+        else:
+            # 1 × heads × tokens × width here, 1 × tokens × heads × width there.
+            inputs = (each.transpose(1, 2) for each in (query, key, value))
+            attended, normalizers = flash_attention(*inputs, softmax_scale=scale, causal=is_causal, return_lse=True)
+            result = attended.transpose(1, 2)
         if result.stride() != query.stride():  # compiled modules count on the query's
             result = torch.empty_like(query).copy_(result)
         state = torch.zeros(2, dtype=torch.uint64, device=query.device)
-        nothing = torch.empty(0, dtype=query.dtype, device=query.device)
         return result, normalizers, None, None, query.size(2), key.size(2), state, state[:0], nothing
 
     return attend
