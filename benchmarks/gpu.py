@@ -59,7 +59,7 @@ COMPARED = {
 }
 CUTOFF = 0.4
 """Share of the steps without guidance in the row that trades quality for speed."""
-_SHORT_SECONDS, _LONG_SECONDS = 3.0, 40.0
+_SHORT_SECONDS, _LONG_SECONDS = 3.0, 50.0
 PREDICTED = [
     (size, frames, tiled, evicted)
     for size in ((832, 480), (1280, 720), (1920, 1088))
@@ -257,8 +257,8 @@ def _predict(bench: Bench) -> Iterator[Row]:
     for each in warm_up_orders(ROW, engine._settings, engine):
         engine.generate(each, Conditions(), engine.control(lambda _: None))
     for size, frames, tiled, evicted in PREDICTED:
-        memory = Memory(tiled_decode=tiled, evict_text_encoder=evicted, free_caches=True)
-        settings = bench.job(size, frames, steps=3, memory=memory)
+        memory = Memory(tiled_decode=tiled, evict_text_encoder=evicted)
+        settings = bench.job(size, frames, steps=2, memory=memory)
         name = f"{size[0]}x{size[1]}x{frames}{' tiled' if tiled else ''}{' evicted' if evicted else ''}"
         _forget_text(engine, model)
         cost = engine.cost(settings)

@@ -22,6 +22,7 @@ class FakeEngine:
     is_cuda: bool = True
     fits: bool = True
     seconds: float = 1.0
+    faster: float = 1.0  # what each look at the cost leaves of it
     known: list[Settings] = field(default_factory=list)
 
     @property
@@ -29,6 +30,7 @@ class FakeEngine:
         return SimpleNamespace(is_cuda=self.is_cuda)
 
     def cost(self, _: Settings) -> Any:
+        self.seconds *= self.faster
         return SimpleNamespace(fits=self.fits, prediction=SimpleNamespace(seconds=self.seconds))
 
     def calibrated(self, settings: Settings) -> bool:
@@ -57,11 +59,17 @@ def test_a_cpu_makes_one_still() -> None:
 def test_a_gpu_measures_what_is_not_known_each_with_a_prompt_of_its_own() -> None:
     engine = FakeEngine()
     still, *measured = orders(engine)
-    assert [order.settings for order in measured] == [job for job in calibration_jobs(ROW) for _ in range(2)]
+    assert [order.settings for order in measured] == [job for job in calibration_jobs(ROW) for _ in range(3)]
     assert len({order.prompt for order in measured}) == len(measured)
-    engine.known = [order.settings for order in measured[2:]]
-    assert [order.settings for order in orders(engine)] == [still.settings, *2 * [measured[0].settings]]
+    engine.known = [order.settings for order in measured[3:]]
+    assert [order.settings for order in orders(engine)] == [still.settings, *3 * [measured[0].settings]]
     assert len(orders(engine, calibrate=False)) == 1
+
+
+@pytest.mark.parametrize(("faster", "runs"), [(1.0, 3), (0.96, 3), (0.9, 5)])
+def test_a_size_is_measured_until_it_gets_no_faster(faster: float, runs: int) -> None:
+    _, *measured = orders(FakeEngine(faster=faster))
+    assert [order.settings for order in measured] == [job for job in calibration_jobs(ROW) for _ in range(runs)]
 
 
 def test_what_does_not_fit_or_takes_too_long_is_left_out() -> None:

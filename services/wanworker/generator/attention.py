@@ -1,9 +1,9 @@
 """Which kernels attention runs on. On a GPU they are tried, not assumed, for they decide about a job's time.
 
 Measured on an H100, 12 heads of 128, bf16, torch 2.11, flash-attn-4 4.0.0b36: FlashAttention-4 does 710 and 629 TFLOP/s
-at 32,760 and 75,600 tokens, cuDNN 571 to 648 and 579 to 591. The host takes 0.13 ms to ask for it. So few keys, those of
-a still or a prompt, are left to cuDNN: 0.05 ms instead of 0.14 at 1,560 tokens (480p), 0.15 instead of 0.22 at 3,600
-(720p). Attention is five sixths of a forward at 720p × 81.
+at 32,760 and 75,600 tokens, cuDNN 571 to 648 and 579 to 591. The host takes 0.13 ms to ask for it. So the few keys of a
+still or a prompt are left to cuDNN: 0.05 ms instead of 0.14 at 1,560 tokens (480p), 0.15 instead of 0.22 at 3,600.
+Attention is five sixths of a forward at 720p × 81.
 
 Everything goes through torch's `scaled_dot_product_attention`, not through diffusers' attention backends: its cuDNN
 switches flags of the whole process around each call, and the autoencoder's attention, in the thread of another job,

@@ -4,6 +4,7 @@ On a GPU the speeds are measured at sizes from a small still to a long HD clip; 
 are kept in a file, so that the next start of the same model on the same device measures nothing.
 """
 
+import itertools
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,6 +17,8 @@ from wanworker.generator.settings import GeneratorSettings
 _LOGGER = logging.getLogger("wanworker.generator.warm_up")
 _HD = 1280, 704
 _LONGEST_SECONDS = 60.0
+_FEWEST_RUNS, _MOST_RUNS = 3, 5
+_CONFIRMED = 0.95  # a run that makes a size no faster than this of what was known ends the measuring of it
 
 
 def warm_up_orders(row: ModelRow, settings: GeneratorSettings, engine: Engine) -> Iterator[Order]:
@@ -33,14 +36,18 @@ def warm_up_orders(row: ModelRow, settings: GeneratorSettings, engine: Engine) -
         return
     if settings.compile_modules:
         yield _order(replace(still, frames=row.frames, steps=1))
-    for number, job in enumerate(unknown):
+    numbers = itertools.count()
+    for job in unknown:
         cost = engine.cost(job)
         if not cost.fits or cost.prediction.seconds > _LONGEST_SECONDS:
             _LOGGER.info("Not measured: %d x %d x %d frames", job.width, job.height, job.frames)
             continue
-        # Twice, for the first time at a size warms it up, and the faster one counts.
-        yield _order(job, 2 * number)
-        yield _order(job, 2 * number + 1)
+        # The first time at a size warms it up, others' work slows any, and what was fastest counts: see `costs`.
+        for run in range(_MOST_RUNS):
+            before = engine.cost(job).prediction.seconds
+            yield _order(job, next(numbers))
+            if run + 1 >= _FEWEST_RUNS and engine.cost(job).prediction.seconds > _CONFIRMED * before:
+                break
 
 
 def calibration_jobs(row: ModelRow) -> Iterator[Settings]:
