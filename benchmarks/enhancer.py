@@ -98,15 +98,18 @@ class Measured:
 def bare(engine: LlamaEngine, tokens: int, sampling: Sampling | None = None) -> float:
     """Tokens a second after the first, on the engine's own context and without the engine."""
     context = engine._context
+    engine._likeliest_on_gpu.close()
     prompt = engine._prompt_tokens(PROMPT)
     lib.llama_memory_clear(lib.llama_get_memory(context), True)
     engine._opening_kept = False
     read = (lib.llama_token * len(prompt))(*prompt)
-    lib.llama_decode(context, lib.llama_batch_get_one(read, len(prompt)))
     token = (lib.llama_token * 1)(prompt[-1])
     batch = lib.llama_batch_get_one(token, 1)
     with contextlib.ExitStack() as stack:
         sampler = sampling and stack.enter_context(closing(Sampler(engine._vocab, sampling, engine._path)))
+        if sampler and engine._computes_alone:
+            engine._likeliest_on_gpu.find(sampler.likeliest)
+        lib.llama_decode(context, lib.llama_batch_get_one(read, len(prompt)))
         lib.llama_synchronize(context)
         started = time.perf_counter()
         for _ in range(tokens - 1):

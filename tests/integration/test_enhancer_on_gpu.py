@@ -5,7 +5,10 @@ Skipped without a CUDA device, and where llama.cpp was compiled without CUDA.
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,6 +18,9 @@ from benchmarks._random_qwen import SHAPES, build
 from tests.support.enhancer import DEMO_MODEL, enhance, kinds
 from tests.support.enhancer_process import running_enhancer
 from tests.support.generator import generator_settings
+from wanworker.enhancer.cancellation import Cancellation
+from wanworker.enhancer.engine import EngineOptions, LlamaEngine
+from wanworker.enhancer.model import Sampling
 from wanworker.generator.conditions import Conditions
 from wanworker.generator.engine import Engine
 from wanworker.generator.request import FileFormat, Order, Settings
@@ -42,6 +48,21 @@ def model_bytes(model: Path) -> int:
 def free_bytes() -> int:
     """Memory of the device that nobody has."""
     return int(torch.cuda.mem_get_info()[0])
+
+
+@pytest.mark.parametrize("sampling", [{"temperature": 0.0}, {"temperature": 0.7}, {"temperature": 2.0, "top_k": 200}])
+def test_the_likeliest_tokens_found_on_the_gpu_lead_to_the_text_of_all_logits(
+    model: Path, sampling: dict[str, Any]
+) -> None:
+    chosen = replace(Sampling(100, 0.0, 1, 40, 0.9, 0.05, 1.05), **sampling)
+    texts = []
+    with closing(LlamaEngine(model, EngineOptions(2048, None, -1, "auto"))) as engine:
+        assert engine._computes_alone
+        for engine._computes_alone in (True, False, True):
+            engine._likeliest_on_gpu.close()
+            texts.append(engine.write("a fox", chosen, Cancellation(), lambda _: None).text)
+    assert texts[0]
+    assert len({*texts}) == 1
 
 
 async def test_both_on_one_gpu_and_an_evict_request(model: Path, model_bytes: int, tmp_path: Path) -> None:

@@ -55,20 +55,42 @@ def test_deltas_are_the_text(chat: LlamaEngine) -> None:
 
 @pytest.mark.parametrize("computes_alone", [False, True])
 def test_text_goes_out_while_a_gpu_computes_the_next_token(
-    chat: LlamaEngine, monkeypatch: pytest.MonkeyPatch, computes_alone: bool
+    folder: Path, chat: LlamaEngine, computes_alone: bool
 ) -> None:
     """And, where nothing computes in the background, before the next token is begun."""
     expected = write(chat)
-    monkeypatch.setattr(chat, "_computes_alone", computes_alone)
     ahead: list[int] = []
+    with closing(LlamaEngine(folder / "chat.gguf", OPTIONS)) as engine:
+        engine._computes_alone = computes_alone
 
-    def on_text(_: str) -> None:
-        ahead.append(chat.tokens_read - chat.tokens_sampled)
+        def on_text(_: str) -> None:
+            ahead.append(engine.tokens_read - engine.tokens_sampled)
 
-    written = chat.write("a fox", SAMPLING, Cancellation(), on_text)
+        written = engine.write("a fox", SAMPLING, Cancellation(), on_text)
     assert written.text == expected.text
     assert written.completion_tokens == expected.completion_tokens
     assert ahead[0] - ahead[-1] == int(computes_alone)  # the last token leads to no other
+
+
+def test_a_gpu_finds_the_likeliest_tokens_and_the_text_is_the_same(
+    folder: Path, chat: LlamaEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here llama.cpp's CPU backend finds them. One way follows the other: few, more, the few again, all, few."""
+    found: set[int] = set()
+    count = lib.llama_get_sampled_candidates_count_ith
+    ways: list[dict[str, Any]] = [{"temperature": 0.0}, {}, {"temperature": 0.0}, {"top_k": 0}, {"top_k": 5}]
+    expected = [write(chat, **way).text for way in ways]
+
+    def recorded(*arguments: Any) -> int:
+        found.add(each := count(*arguments))
+        return int(each)
+
+    monkeypatch.setattr(lib, "llama_get_sampled_candidates_count_ith", recorded)
+    with closing(LlamaEngine(folder / "chat.gguf", OPTIONS)) as engine:
+        engine._computes_alone = True
+        for way, text in zip(ways, expected, strict=True):
+            assert write(engine, **way).text == text
+    assert found == {0, 65, 69, 104}
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.7, 2.0])

@@ -65,6 +65,24 @@ def test_it_chooses_what_the_chain_chooses_from_all_tokens(
     assert len(set(chosen)) > 1
 
 
+@pytest.mark.parametrize(("temperature", "top_k"), [(0.0, 40), (0.7, 40), (1.5, 5), (1.5, 0)])
+@pytest.mark.parametrize("repeat_penalty", [1.0, 1.8])
+@pytest.mark.parametrize("more", [0, 100])
+def test_the_likeliest_in_any_order_lead_to_the_token_that_all_lead_to(
+    vocabulary: int, temperature: float, top_k: int, repeat_penalty: float, more: int
+) -> None:
+    sampling = sampling_of(temperature, top_k, repeat_penalty)
+    generator = np.random.default_rng(0)
+    likely = generator.normal(0, 3, vocabulary)
+    with closing(Sampler(None, sampling, "a.gguf")) as of_all, closing(Sampler(None, sampling, "a.gguf")) as of_few:
+        assert of_few.likeliest == ({0.0: 1}.get(temperature, top_k) + PENALTY_WINDOW if top_k else vocabulary)
+        for _ in range(2 * PENALTY_WINDOW):
+            logits = (likely + generator.normal(0, 0.7, vocabulary)).astype(np.float32)
+            tokens = np.argsort(-logits)[: of_few.likeliest + more].astype(np.int32)
+            generator.shuffle(tokens)
+            assert of_few.choose_among(tokens, logits[tokens]) == of_all.choose(logits)
+
+
 @pytest.mark.parametrize("tokens", [[0], [2999], [1023, 1024], list(range(0, 3000, 1024))])
 def test_the_likeliest_are_found_wherever_they_stand(vocabulary: int, tokens: list[int]) -> None:
     logits = np.random.default_rng(1).normal(0, 1, vocabulary).astype(np.float32)
@@ -78,13 +96,16 @@ def test_a_token_that_is_not_a_number_is_never_chosen(vocabulary: int) -> None:
     logits[-1:0:-7] = np.nan
     with closing(Sampler(None, sampling_of(temperature=0.0), "a.gguf")) as ours:
         assert ours.choose(logits) == vocabulary - 2
+        assert ours.choose_among(np.arange(vocabulary, dtype=np.int32)[::-1], logits[::-1]) == vocabulary - 2
 
 
+@pytest.mark.parametrize("few", [False, True])
 @pytest.mark.parametrize("top_k", [0, 40])
-def test_logits_that_are_no_numbers_fail_with_the_models_name(vocabulary: int, top_k: int) -> None:
+def test_logits_that_are_no_numbers_fail_with_the_models_name(vocabulary: int, top_k: int, few: bool) -> None:
+    logits = np.full(vocabulary, np.nan, np.float32)
     with (
         closing(Sampler(None, sampling_of(top_k=top_k), "a.gguf")) as ours,
         pytest.raises(ModelFailedError, match="logits are not numbers") as failure,
     ):
-        ours.choose(np.full(vocabulary, np.nan, np.float32))
+        ours.choose_among(np.arange(vocabulary, dtype=np.int32), logits) if few else ours.choose(logits)
     assert failure.value.metadata["path"] == "a.gguf"

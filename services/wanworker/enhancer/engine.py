@@ -28,7 +28,7 @@ from wanworker.enhancer.cancellation import Cancellation
 from wanworker.enhancer.cpu import default_threads
 from wanworker.enhancer.errors import ModelBrokenError, ModelFailedError, PromptTooLongError, WritingCancelled
 from wanworker.enhancer.model import FinishReason, Sampling, Written
-from wanworker.enhancer.sampler import Sampler
+from wanworker.enhancer.sampler import LikeliestOnGpu, Sampler
 
 BATCH_TOKENS = 512
 """Prompt tokens that are computed together."""
@@ -120,6 +120,8 @@ class LlamaEngine:
         if len(tokens) > limit:
             raise PromptTooLongError(len(tokens), limit, self._context_tokens)
         with self._cancelled_by(cancellation), closing(Sampler(self._vocab, sampling, self._path)) as sampler:
+            if self._computes_alone:
+                self._likeliest_on_gpu.find(sampler.likeliest)
             return self._write(tokens, sampling, sampler, cancellation, on_text)
 
     def _write(
@@ -217,6 +219,8 @@ class LlamaEngine:
         if not self._context:
             raise ModelBrokenError(self._path, _last_error("llama.cpp can't make a context"))
         self._stack.callback(lib.llama_free, self._context)
+        self._likeliest_on_gpu = LikeliestOnGpu(self._context, int(lib.llama_vocab_n_tokens(self._vocab)))
+        self._stack.callback(self._likeliest_on_gpu.close)
         self._load_template(options)
         self._opening = _common_start(self._prompt_tokens("a"), self._prompt_tokens("7"))
 
@@ -224,6 +228,7 @@ class LlamaEngine:
         params = lib.llama_context_default_params()
         params.n_ctx = self._context_tokens
         params.n_batch = params.n_ubatch = BATCH_TOKENS
+        params.n_outputs_max = 1  # only the last token's logits are asked for; llama.cpp would keep room for a batch's
         params.n_threads = params.n_threads_batch = options.threads or self._threads()
         return params
 

@@ -31,7 +31,8 @@ class Sampler:
         self._logits_type = ctypes.c_float * vocabulary
         # 0 is all of them.
         kept = 1 if sampling.temperature == 0 else sampling.top_k
-        self._likeliest = kept + PENALTY_WINDOW if kept else vocabulary
+        self.likeliest = min(kept + PENALTY_WINDOW, vocabulary) if kept else vocabulary
+        """How many of the likeliest tokens the choice may fall on."""
         self._chain: Any = lib.llama_sampler_chain_init(lib.llama_sampler_chain_default_params())
         for link in links(vocabulary, sampling):
             lib.llama_sampler_chain_add(self._chain, link)
@@ -42,6 +43,11 @@ class Sampler:
         Raises:
             ModelFailedError: Its logits are not numbers.
         """
+        found = lib.llama_get_sampled_candidates_count_ith(context, -1)
+        if found:
+            tokens = ctypes.string_at(lib.llama_get_sampled_candidates_ith(context, -1), 4 * found)
+            logits = ctypes.string_at(lib.llama_get_sampled_logits_ith(context, -1), 4 * found)
+            return self.choose_among(np.frombuffer(tokens, np.int32), np.frombuffer(logits, np.float32))
         address = ctypes.addressof(lib.llama_get_logits_ith(context, -1).contents)
         return self.choose(np.ctypeslib.as_array(self._logits_type.from_address(address)))
 
@@ -51,11 +57,24 @@ class Sampler:
         Raises:
             ModelFailedError: They are not numbers.
         """
-        tokens = _likeliest(logits, self._likeliest)
+        tokens = _likeliest(logits, self.likeliest)
+        return self._choose(tokens, logits[tokens])
+
+    def choose_among(self, tokens: NDArray[np.int32], logits: NDArray[np.float32]) -> int:
+        """The same with the likeliest tokens of the vocabulary, `likeliest` or more, in any order, and their logits.
+
+        Raises:
+            ModelFailedError: They are not numbers.
+        """
+        ordered = np.argsort(tokens)
+        numbers = ordered[~np.isnan(logits[ordered])]
+        return self._choose(tokens[numbers], logits[numbers])
+
+    def _choose(self, tokens: NDArray[Any], logits: NDArray[np.float32]) -> int:
         if not len(tokens):
             raise ModelFailedError(self._path, "its logits are not numbers")
         candidates = np.zeros(len(tokens), _CANDIDATE)
-        candidates["id"], candidates["logit"] = tokens, logits[tokens]
+        candidates["id"], candidates["logit"] = tokens, logits
         data = ctypes.cast(candidates.ctypes.data, lib.llama_token_data_p)
         array = lib.llama_token_data_array(data, len(tokens), -1, False)
         lib.llama_sampler_apply(self._chain, ctypes.byref(array))
@@ -66,6 +85,46 @@ class Sampler:
     def close(self) -> None:
         """Free the chain."""
         lib.llama_sampler_free(self._chain)
+
+
+class LikeliestOnGpu:
+    """Has the likeliest tokens found on the GPU, as part of the model's graph: only they are copied from there.
+
+    It is llama.cpp's backend sampling, of which no more than the top k is used: the other samplers' results depend on
+    the device. `Sampler.sample` takes the tokens that were found, and all logits where none were.
+    """
+
+    def __init__(self, context: Any, vocabulary: int) -> None:
+        """Find none yet; `close` before the context is freed. The vocabulary is the number of its tokens."""
+        self._context = context
+        self._vocabulary = vocabulary
+        self._count = 0
+        self._chain: Any = None
+
+    def find(self, count: int) -> None:
+        """Find so many at least from the next `llama_decode` on; for all, nothing is to be found.
+
+        A change makes llama.cpp plan its memory anew.
+        """
+        if count >= self._vocabulary:
+            self.close()
+        elif count > self._count:
+            chain = lib.llama_sampler_chain_init(lib.llama_sampler_chain_default_params())
+            lib.llama_sampler_chain_add(chain, lib.llama_sampler_init_top_k(count))
+            # False where this model's logits are spread over devices: then they are copied as ever.
+            lib.llama_set_sampler(self._context, 0, chain)
+            self._replace(chain, count)
+
+    def close(self) -> None:
+        """Find none any more."""
+        if self._chain is not None:
+            lib.llama_set_sampler(self._context, 0, None)
+            self._replace(None, 0)
+
+    def _replace(self, chain: Any, count: int) -> None:
+        if self._chain is not None:
+            lib.llama_sampler_free(self._chain)
+        self._chain, self._count = chain, count
 
 
 def links(vocabulary: int, sampling: Sampling) -> list[Any]:
