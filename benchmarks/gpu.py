@@ -105,6 +105,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", choices=[*PARTS], nargs="+", default=[*PARTS], help="all when absent")
     parser.add_argument("--only", nargs="+", default=[""], help="of compare: names that contain one, such as high-720p")
+    parser.add_argument("--predicted", default="", help="of predict: names that contain this, such as tiled")
     parser.add_argument("--plain-steps", type=int, default=0, help="steps of the plain side; 0: all, -1: no plain side")
     parser.add_argument("--eager", action="store_true", help="compile nothing on our side either")
     parser.add_argument("--vae", choices=["auto", "float32", "bfloat16"], default="auto")
@@ -260,6 +261,8 @@ def _predict(bench: Bench) -> Iterator[Row]:
         memory = Memory(tiled_decode=tiled, evict_text_encoder=evicted)
         settings = bench.job(size, frames, steps=2, memory=memory)
         name = f"{size[0]}x{size[1]}x{frames}{' tiled' if tiled else ''}{' evicted' if evicted else ''}"
+        if bench.options.predicted not in name:
+            continue
         _forget_text(engine, model)
         cost = engine.cost(settings)
         try:

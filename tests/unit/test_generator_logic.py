@@ -22,6 +22,7 @@ from wanworker.generator.estimate import (
     decoding_bytes,
     forward_flops,
     peak_bytes,
+    tile_count,
     tile_overhead,
     weight_bytes,
     work,
@@ -229,6 +230,22 @@ class TestEstimate:
         clip = 3 * HD.frames * HD.width * HD.height * 4
         assert decoding_bytes(WAN_1_3B, tiled) / clip == pytest.approx(3 + tile_overhead(HD), abs=0.01)
 
+    @pytest.mark.parametrize(
+        ("size", "frames", "pieces"),
+        [((832, 480), 81, 15 * 21), ((1280, 720), 81, 28 * 21), ((1280, 720), 1, 28), ((272, 256), 5, 4 * 2)],
+    )
+    def test_a_latent_frame_of_a_tile_is_the_same_work_in_any_clip(
+        self, size: tuple[int, int], frames: int, pieces: int
+    ) -> None:
+        tiled = replace(HD, width=size[0], height=size[1], frames=frames, memory=Memory(tiled_decode=True))
+        tile = decode_flops(WAN_1_3B, replace(HD, width=256, height=256, frames=4))
+        assert work(WAN_1_3B, tiled)[-2] == StageWork(Stage.DECODING, pieces * tile, tile / 4, "tiled")
+
+    def test_a_frame_no_larger_than_a_tile_is_decoded_as_ever(self) -> None:
+        small = replace(HD, width=256, height=256)
+        assert tile_count(small) == tile_overhead(small) == 1
+        assert work(WAN_1_3B, replace(small, memory=Memory(tiled_decode=True))) == work(WAN_1_3B, small)
+
     def test_weights_of_1_3b_in_bf16(self) -> None:
         small = replace(HD, width=64, height=64, frames=1)
         assert weight_bytes(WAN_1_3B, 2) / 1e9 == pytest.approx(14.7, rel=0.02)
@@ -367,7 +384,7 @@ class TestCosts:
             "{}",
             '{"version": 99}',
             '{"version": 1, "seconds_per_unit": {}}',
-            '{"version": 4, "seconds_per_unit": 3}',
+            '{"version": 5, "seconds_per_unit": 3}',
         ],
     )
     def test_an_unreadable_file_is_begun_anew(self, tmp_path: Path, text: str) -> None:
@@ -376,7 +393,7 @@ class TestCosts:
         costs = CostModel("cpu", file)
         costs.observe("demo", self.PIECE, 1)
         costs.save()
-        assert json.loads(file.read_text())["version"] == 4
+        assert json.loads(file.read_text())["version"] == 5
 
     def test_a_folder_that_cannot_be_written_is_no_failure(self, tmp_path: Path) -> None:
         (tmp_path / "cache").write_text("a file, not a folder")

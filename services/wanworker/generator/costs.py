@@ -23,7 +23,7 @@ from wanworker.generator.request import Stage, StageSeconds
 
 _LOGGER = logging.getLogger("wanworker.generator.costs")
 _NEWEST_WEIGHT = 0.3
-_VERSION = 4
+_VERSION = 5
 _BUCKETS_A_DOUBLING = 16
 # Variants whose pace is taken for one that was never measured, the best first.
 _STAND_INS = {Stage.DECODING: ("", "still")}

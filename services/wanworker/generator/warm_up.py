@@ -57,7 +57,7 @@ def calibration_jobs(row: ModelRow) -> Iterator[Settings]:
     for width, height in dict.fromkeys([(row.width, row.height), _HD]):
         for frames in (1, *lengths):
             yield replace(job, width=width, height=height, frames=frames, steps=8 if frames == 1 else 2)
-    yield replace(job, frames=lengths[0], memory=Memory(tiled_decode=True))
+    yield replace(job, frames=lengths[-1], memory=Memory(tiled_decode=True))
 
 
 def _order(settings: Settings, number: int = 0) -> Order:
