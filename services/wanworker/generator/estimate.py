@@ -159,7 +159,7 @@ def work(shape: ModelShape, settings: Settings, *, load_bytes: int = 0) -> tuple
 
 
 def _tiled_decoding(shape: ModelShape, settings: Settings) -> StageWork:
-    """Its size is that of a tile's latent frame: the same in any clip."""
+    """Its size is a frame of a tile, the same in any clip; that of decoding whole frames is a frame too."""
     tile = decode_flops(shape, replace(settings, width=_TILE, height=_TILE, frames=shape.frame_stride))
     pieces = tile_count(settings) * shape.latent_frames(settings.frames)
     return StageWork(Stage.DECODING, pieces * tile, tile / shape.frame_stride, "tiled")
