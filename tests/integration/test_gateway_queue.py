@@ -70,7 +70,8 @@ async def test_a_waiting_job_knows_its_place_and_when_it_will_be_done(system: Sy
     running = await create(system, "running")
     await until(lambda: len(system.generator.requests) == 3)
     jobs = [await create(system, "second"), await create(system, "third")]
-    progress = [(await system.get(job.id)).progress for job in jobs]
+    # At once: what is left of the running job falls from one question to the next.
+    progress = [job.progress for job in await asyncio.gather(*(system.get(job.id) for job in jobs))]
     assert [part.queue_position for part in progress] == [0, 1]
     assert progress[0].eta.ToSeconds() + 1e-9 * progress[0].eta.nanos > 0
     assert progress[0].eta.ToNanoseconds() < progress[1].eta.ToNanoseconds()
